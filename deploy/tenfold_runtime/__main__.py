@@ -1,0 +1,87 @@
+"""The worker's command line: `python -m tenfold_runtime --kind model --root DIR --listen unix:PATH`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import List, Optional
+
+from tenfold_runtime import streams
+from tenfold_runtime.bundles import CodeHost
+from tenfold_runtime.frames import MAX_PAYLOAD_BYTES, parse_address
+from tenfold_runtime.model import ModelHost
+from tenfold_runtime.server import TERMINATION_GRACE_SECONDS, Host, Server
+
+
+def main(arguments: Optional[List[str]] = None) -> None:
+    options = _read(arguments)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    streams.install()
+    _leave_own_folder()
+    asyncio.run(_serve(options))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of user code may hang, and would keep an ordinary exit waiting
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    host: Host
+    if options.kind == "model":
+        host = ModelHost(options.root, options.secrets_dir, loop)
+    else:
+        host = CodeHost(options.code_root, loop)
+    server = Server(
+        host,
+        options.listen,
+        digest=options.digest,
+        max_payload=options.max_payload,
+        grace_seconds=options.grace_seconds,
+    )
+    await server.serve()
+
+
+def _leave_own_folder() -> None:
+    """The worker is started in the folder that holds its runtime; user code imports nothing from there, and works
+    elsewhere.
+    """
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [entry for entry in sys.path if entry not in ("", here)]
+    os.chdir(os.environ.get("HOME") or os.sep)
+    main_module = sys.modules["__main__"]
+    main_module.__spec__ = (
+        None  # processes that user code spawns must not try to import the worker as their main module
+    )
+    vars(main_module).pop("__file__", None)
+
+
+def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tenfold_runtime", description="Runs a model or an app's code for a Tenfold platform."
+    )
+    parser.add_argument("--kind", choices=["model", "code"], required=True)
+    parser.add_argument("--root", type=_folder, help="the model's package folder")
+    parser.add_argument("--code-root", type=_folder, help="the folder of code bundles, one folder per digest")
+    parser.add_argument("--secrets-dir", type=_folder, help="a folder with one file per secret")
+    parser.add_argument("--digest", help="told back in health answers")
+    parser.add_argument("--listen", type=parse_address, required=True, help="unix:PATH or tcp:HOST:PORT")
+    parser.add_argument("--max-payload", type=int, default=MAX_PAYLOAD_BYTES, help="bytes")
+    parser.add_argument("--grace-seconds", type=float, default=TERMINATION_GRACE_SECONDS, help="for SIGTERM")
+    options = parser.parse_args(arguments)
+    if options.kind == "model" and not options.root:
+        parser.error("--kind model needs --root")
+    if options.kind == "code" and not options.code_root:
+        parser.error("--kind code needs --code-root")
+    return options
+
+
+def _folder(path: str) -> Path:
+    return Path(path).resolve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The frame.
+
+How the platform and a worker talk, shared by both ends. The protocol is described in docs/reference/frames.md.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Tuple, Union
+
+PROTOCOL = 1
+MAX_HEADER_BYTES = 1024 * 1024
+MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
+
+_LENGTHS = struct.Struct(">II")
+
+Payload = Union[bytes, bytearray, memoryview]
+
+
+class FrameError(Exception):
+    """The other side sent something that is not a frame. The connection cannot be used any further."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One message: a JSON object that says what it is, and raw bytes that it is about."""
+
+    header: Dict[str, Any] = field(default_factory=dict)
+    payload: bytes = b""
+
+    @property
+    def id(self) -> Any:
+        return self.header.get("id")
+
+    @property
+    def ok(self) -> bool:
+        return self.header.get("ok") is True
+
+    @property
+    def more(self) -> bool:
+        return self.header.get("more") is True
+
+    def json(self) -> Any:
+        """The payload read as JSON. Raises ValueError when it is not."""
+        return json.loads(self.payload)
+
+
+def encode_head(header: Dict[str, Any], payload_length: int) -> bytes:
+    """Everything of a frame but its payload, for senders that hand the payload to the socket without copying it."""
+    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    if len(head) > MAX_HEADER_BYTES:
+        raise FrameError(
+            "header_too_large", f"A frame header may hold {MAX_HEADER_BYTES} bytes; this one is {len(head)}."
+        )
+    if payload_length > 0xFFFFFFFF:
+        raise FrameError("payload_too_large", f"A frame payload may hold 4 GiB; this one is {payload_length} bytes.")
+    return _LENGTHS.pack(len(head), payload_length) + head
+
+
+def encode(header: Dict[str, Any], payload: Payload = b"") -> bytes:
+    """One frame as bytes, ready to be sent."""
+    return encode_head(header, len(payload)) + bytes(payload)
+
+
+class Decoder:
+    """Cuts a byte stream into frames, whatever the pieces it arrives in.
+
+    `feed` answers the frames that are complete and keeps the rest. It raises FrameError at the first byte that cannot
+    belong to a frame, after which the decoder must not be fed again.
+    """
+
+    def __init__(self, *, max_payload: int = MAX_PAYLOAD_BYTES, max_header: int = MAX_HEADER_BYTES) -> None:
+        self._max_payload = max_payload
+        self._max_header = max_header
+        self._buffer = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an incomplete frame held so far."""
+        return len(self._buffer)
+
+    def feed(self, data: Payload) -> List[Frame]:
+        self._buffer += data
+        frames: List[Frame] = []
+        start = 0
+        while len(self._buffer) - start >= _LENGTHS.size:
+            header_length, payload_length = self._lengths(start)
+            body = start + _LENGTHS.size
+            end = body + header_length + payload_length
+            if len(self._buffer) < end:
+                break
+            with memoryview(self._buffer) as view:
+                header = _decode_header(bytes(view[body : body + header_length]))
+                frames.append(Frame(header, bytes(view[body + header_length : end])))
+            start = end
+        if start:
+            del self._buffer[:start]
+        return frames
+
+    def _lengths(self, start: int) -> Tuple[int, int]:
+        header_length, payload_length = _LENGTHS.unpack_from(self._buffer, start)
+        if header_length > self._max_header:
+            message = f"A frame header may hold {self._max_header} bytes; {header_length} were announced."
+            raise FrameError("header_too_large", message)
+        if payload_length > self._max_payload:
+            message = f"A frame payload may hold {self._max_payload} bytes; {payload_length} were announced."
+            raise FrameError("payload_too_large", message)
+        return header_length, payload_length
+
+
+def _decode_header(raw: bytes) -> Dict[str, Any]:
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("bad_header", f"A frame header must be JSON in UTF-8: {error}.") from None
+    if not isinstance(header, dict):
+        raise FrameError("bad_header", "A frame header must be a JSON object.")
+    return header
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a worker listens: `unix:PATH` or `tcp:HOST:PORT`."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @property
+    def is_unix(self) -> bool:
+        return bool(self.path)
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}" if self.is_unix else f"tcp:{self.host}:{self.port}"
+
+    def connect(self, timeout_seconds: float | None) -> socket.socket:
+        """A connected blocking socket. Raises OSError when nobody listens there."""
+        if not self.is_unix:
+            connection = socket.create_connection((self.host, self.port), timeout_seconds)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout_seconds)
+            connection.connect(self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def parse_address(text: str) -> Address:
+    """Reads `unix:PATH` or `tcp:HOST:PORT`. Raises ValueError for anything else."""
+    scheme, _, rest = text.partition(":")
+    if scheme == "unix" and rest:
+        return Address(path=rest)
+    host, _, port = rest.rpartition(":")
+    if scheme == "tcp" and host and port.isdigit() and int(port) < 65536:
+        return Address(host=host.strip("[]"), port=int(port))
+    raise ValueError(f"A worker's address is unix:PATH or tcp:HOST:PORT, not {text!r}.")

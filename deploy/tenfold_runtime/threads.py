@@ -1,0 +1,245 @@
+"""Where user code runs.
+
+Plain functions in threads, coroutines on an event loop of their own. The worker's own loop is never in their way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import ctypes
+import inspect
+import os
+import queue
+import threading
+from typing import Any, Awaitable, Callable, List, Optional, Type
+
+from tenfold_runtime.faults import Fault
+
+_IDLE_SECONDS = 60.0
+
+
+class Interrupted(BaseException):
+    """Thrown into a thread whose caller has gone.
+
+    Not an Exception, so that `except Exception` in user code does not stop it.
+    """
+
+
+class _Job:
+    """One function on its way through a thread."""
+
+    def __init__(self, function: Callable[[], Any], finish: Callable[[Any, Optional[BaseException]], None]) -> None:
+        self._function = function
+        self._finish = finish
+        self._lock = threading.Lock()
+        self._thread: Optional[int] = None
+        self._begun = False
+        self._over = False
+        self._interrupted = False
+        self._value: Any = None
+        self._failure: Optional[BaseException] = None
+
+    def run(self, ending: Callable[[], None]) -> None:
+        """`ending` is called when the function is over, just before its result is told."""
+        while not self._over:  # an interruption may arrive at any line below, also after the function has ended
+            try:
+                if not self._begun:
+                    self._begun = True
+                    self._execute()
+                with self._lock:
+                    _throw(self._thread, None)
+                    self._over = True
+            except BaseException as error:
+                self._failure = error
+        ending()
+        self._finish(self._value, self._failure)
+
+    def _execute(self) -> None:
+        process = os.getpid()
+        with self._lock:
+            if self._interrupted:
+                raise Interrupted
+            self._thread = threading.get_ident()
+        try:
+            self._value = contextvars.Context().run(self._function)
+        finally:
+            if os.getpid() != process:
+                os._exit(0)  # the function forked, and this is the child coming home: nothing here is its business
+
+    def interrupt(self) -> None:
+        """Makes the function stop at its next line of Python, or never start."""
+        with self._lock:
+            if self._over:
+                return
+            self._interrupted = True
+            _throw(self._thread, Interrupted)
+
+
+def _throw(thread: Optional[int], kind: Optional[Type[BaseException]]) -> None:
+    """Makes an exception rise in another thread, or (with None) takes back one that has not risen yet."""
+    if thread is not None:
+        what = None if kind is None else ctypes.py_object(kind)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+
+
+class Threads:
+    """Runs functions in daemon threads, which are made when needed and kept for a minute.
+
+    Used from one event loop only.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, limit: int) -> None:
+        self._loop = loop
+        self._room = asyncio.Semaphore(limit)
+        self._jobs: "queue.SimpleQueue[_Job]" = queue.SimpleQueue()
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    async def run(self, function: Callable[[], Any], *, ended: Optional[Callable[[], None]] = None) -> Any:
+        """What the function returns or raises.
+
+        When the awaiting task is cancelled it stops waiting at once and the function is interrupted.
+
+        `ended` is called on the loop when the function is really over, which for an interrupted one may be later, or
+        never.
+        """
+        try:
+            await self._room.acquire()
+        except BaseException:
+            if ended is not None:
+                ended()
+            raise
+        result: "asyncio.Future[Any]" = self._loop.create_future()
+
+        def settle(value: Any, failure: Optional[BaseException]) -> None:
+            self._room.release()
+            if ended is not None:
+                ended()
+            if result.done():
+                return
+            if failure is None:
+                result.set_result(value)
+            else:
+                result.set_exception(_raisable(failure))
+
+        def finish(value: Any, failure: Optional[BaseException]) -> None:
+            self._loop.call_soon_threadsafe(settle, value, failure)
+
+        job = _Job(function, finish)
+        self._start(job)
+        try:
+            return await result
+        except asyncio.CancelledError:
+            job.interrupt()
+            raise
+
+    def _start(self, job: _Job) -> None:
+        with self._lock:
+            needs_thread = self._idle == 0
+            if not needs_thread:
+                self._idle -= 1
+        if needs_thread:
+            threading.Thread(target=self._work, args=(job,), name="tenfold-user", daemon=True).start()
+        else:
+            self._jobs.put(job)
+
+    def _becomes_idle(self) -> None:
+        """Before the result is told: a caller who answers it with the next job finds this thread, still warm."""
+        with self._lock:
+            self._idle += 1
+
+    def _work(self, job: _Job) -> None:
+        while True:
+            job.run(self._becomes_idle)
+            try:
+                job = self._jobs.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:
+                    if self._idle > 0:
+                        self._idle -= 1
+                        return
+                job = self._jobs.get()  # one was promised to this thread a moment ago
+
+
+class UserLoop:
+    """An event loop in a thread of its own for user coroutines, so that one that blocks disturbs no health check."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._home = loop
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+
+    async def run(self, function: Callable[[], Awaitable[Any]], *, ended: Optional[Callable[[], None]] = None) -> Any:
+        """What the coroutine returns or raises. Cancelling the awaiting task cancels the coroutine.
+
+        `ended` is called on the home loop when the coroutine is really over. asyncio.run_coroutine_threadsafe
+        would not tell: cancelled early enough, the coroutine never begins and so never ends either.
+        """
+        loop = self._started()
+        result: "asyncio.Future[Any]" = self._home.create_future()
+        tasks: List["asyncio.Task[Any]"] = []
+
+        async def body() -> Any:
+            try:
+                return None, await function()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # SystemExit out of a task would end the loop for everybody
+                return error, None
+
+        def begin() -> None:
+            tasks.append(loop.create_task(body()))
+            tasks[0].add_done_callback(lambda task: self._home.call_soon_threadsafe(settle, task))
+
+        def settle(task: "asyncio.Task[Any]") -> None:
+            if ended is not None:
+                ended()
+            if result.done():
+                return
+            if task.cancelled():  # by itself: nobody here asked for it
+                message = "CancelledError: the coroutine was cancelled by the code that it runs."
+                result.set_exception(Fault("user_error", message, source="user"))
+                return
+            failure, value = task.result()
+            if failure is None:
+                result.set_result(value)
+            else:
+                result.set_exception(_raisable(failure))
+
+        loop.call_soon_threadsafe(begin)
+        try:
+            return await result
+        except asyncio.CancelledError:
+            loop.call_soon_threadsafe(_cancel, tasks)
+            raise
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=_run_forever, args=(self._loop,), name="tenfold-user-loop", daemon=True).start()
+        return self._loop
+
+
+def _cancel(tasks: List["asyncio.Task[Any]"]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+def _raisable(failure: BaseException) -> BaseException:
+    """A future refuses to carry StopIteration."""
+    return RuntimeError(f"StopIteration: {failure}") if isinstance(failure, StopIteration) else failure
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    while True:
+        try:
+            loop.run_forever()
+        except BaseException:  # a task of the user's own raised SystemExit; the loop itself is sound
+            continue
+
+
+def is_async(function: Any) -> bool:
+    """Whether calling the function must happen on an event loop."""
+    target = function if inspect.isroutine(function) or not callable(function) else type(function).__call__
+    return inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target)
