@@ -1,0 +1,248 @@
+"""`tenfold controller`: makes actual replicas equal desired ones, prepares versions and releases, re-sends messages.
+
+Any number may run. What one works on is leased by row; nothing is kept between rounds, so a restarted one goes on where
+the rows say it was, and adopts what is running.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_deploy.local import LocalScheduler
+from tenfold_deploy.scheduler import Scheduler
+from tenfold_platform import tables
+from tenfold_platform.clock import Clock, utc_now
+from tenfold_platform.controller import releases, shipping, versions
+from tenfold_platform.controller.reconcile import Reconciler
+from tenfold_platform.db import make_engine, make_sessions, transaction
+from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, DeploymentTable, ReplicaState, ReplicaTable
+from tenfold_platform.engine import dispatch
+from tenfold_platform.engine.builds import OPEN_STATES
+from tenfold_platform.environments.tables import EnvironmentTable
+from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.heartbeat import Heartbeat
+from tenfold_platform.log import configure_logging
+from tenfold_platform.logs import service as logs
+from tenfold_platform.settings import Settings
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Controller", "run", "tables"]  # tables: the whole schema must be known before the first query
+
+LEASE = timedelta(seconds=15)
+ROUND_SECONDS = 0.5
+BUSY_ROUND_SECONDS = 0.05
+HEALTHY_LOOK_SECONDS = 2.0
+RESEND_AFTER = timedelta(seconds=2)
+HOUSEKEEPING_SECONDS = 10.0
+
+
+class Controller:
+    """Rounds over everything that is not as it should be. `run_round` is one of them; tests call it directly."""
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        clock: Clock = utc_now,
+        owner: str = "controller",
+        workers: int = 8,
+    ) -> None:
+        self._sessions = sessions
+        self._scheduler = scheduler
+        self._settings = settings
+        self._clock = clock
+        self._owner = owner
+        self._reconciler = Reconciler(
+            sessions,
+            scheduler,
+            ArtifactStore(settings.artifacts_dir),
+            settings.workers_dir,
+            clock,
+            host=socket.gethostname(),
+        )
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="controller")
+        self._running: set[tuple[str, UUID]] = set()
+        self._guard = threading.Lock()
+        self._looked_at: dict[UUID, float] = {}
+        self._next_housekeeping = 0.0
+        self._wake = threading.Event()
+
+    def run_round(self) -> None:
+        """Hands every piece of work to the pool, one thread a piece; one still running from before is left alone."""
+        if time.monotonic() >= self._next_housekeeping:
+            self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+            self._submit("housekeeping", UUID(int=0), self._keep_house)
+        with transaction(self._sessions) as session:
+            self._resend(session)
+            unfinished = versions.list_unfinished(session)
+            preparing = releases.list_preparing(session)
+            due = self._due_deployments(session)
+            shippable = shipping.list_shippable(session)
+        for deployment_id in due:
+            self._submit("deployment", deployment_id, partial(self._reconciler.reconcile, deployment_id))
+        for version_id in unfinished:
+            self._submit("version", version_id, partial(versions.advance, self._sessions, self._clock, version_id))
+        for release_id in preparing:
+            self._submit("release", release_id, partial(self._advance_release, release_id))
+        for replica_id in shippable:
+            self._submit("logs", replica_id, partial(shipping.ship_logs, self._sessions, self._scheduler, replica_id))
+
+    def wait(self) -> None:
+        """Until something changed, or the round's time is over."""
+        self._wake.wait(ROUND_SECONDS)
+        self._wake.clear()
+        time.sleep(BUSY_ROUND_SECONDS)  # lets a burst of changes become one round
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def close(self) -> None:
+        """Lets what runs finish; replicas go on running, to be adopted."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        with transaction(self._sessions) as session:
+            session.execute(
+                update(DeploymentTable)
+                .where(DeploymentTable.lease_owner == self._owner)
+                .values(lease_owner=None, lease_until=None)
+            )
+
+    def _advance_release(self, release_id: UUID) -> bool:
+        return releases.advance(self._sessions, self._clock, self._settings.workers_dir, release_id)
+
+    def _submit(self, kind: str, row_id: UUID, work: Callable[[], Any]) -> None:
+        key = (kind, row_id)
+        with self._guard:
+            if key in self._running:
+                return
+            self._running.add(key)
+        self._pool.submit(self._run, key, work)
+
+    def _run(self, key: tuple[str, UUID], work: Callable[[], Any]) -> None:
+        try:
+            if work():
+                self.wake()
+        except Exception:
+            log.exception("%s %s: this round failed; the next one tries again", *key)
+        finally:
+            with self._guard:
+                self._running.discard(key)
+
+    def _due_deployments(self, session: Session) -> list[UUID]:
+        """Leases deployments and returns those to look at: all that are not settled, the settled ones now and then."""
+        expiring = or_(DeploymentTable.lease_until.is_(None), DeploymentTable.lease_until < func.now())
+        mine_but_old = and_(
+            DeploymentTable.lease_owner == self._owner, DeploymentTable.lease_until < func.now() + LEASE / 2
+        )
+        free = select(DeploymentTable.id).where(or_(expiring, mine_but_old)).with_for_update(skip_locked=True)
+        session.execute(
+            update(DeploymentTable)
+            .where(DeploymentTable.id.in_(free))
+            .values(
+                lease_owner=self._owner,
+                lease_until=func.now() + LEASE,
+                fence=DeploymentTable.fence + case((DeploymentTable.lease_owner == self._owner, 0), else_=1),
+            )
+        )
+        leased = session.execute(
+            select(DeploymentTable.id, DeploymentTable.desired_replicas).where(
+                DeploymentTable.lease_owner == self._owner
+            )
+        ).all()
+        live = session.execute(
+            select(ReplicaTable.deployment_id, ReplicaTable.state).where(ReplicaTable.state.in_(LIVE_REPLICA_STATES))
+        ).all()
+        states: dict[UUID, list[str]] = {}
+        for deployment_id, state in live:
+            states.setdefault(deployment_id, []).append(state)
+        now = time.monotonic()
+        due: list[UUID] = []
+        for deployment_id, desired in leased:
+            settled = states.get(deployment_id, []) == [ReplicaState.READY] * desired
+            if settled and now - self._looked_at.get(deployment_id, 0.0) < HEALTHY_LOOK_SECONDS:
+                continue
+            if settled and desired == 0:
+                continue
+            self._looked_at[deployment_id] = now
+            due.append(deployment_id)
+        return due
+
+    def _resend(self, session: Session) -> None:
+        """Sends the message again for builds that nobody holds. A message that arrives twice does nothing."""
+        waiting = session.scalars(
+            select(EnvironmentTable.id).where(
+                EnvironmentTable.state.in_(OPEN_STATES),
+                EnvironmentTable.created_at < func.now() - RESEND_AFTER,
+                or_(EnvironmentTable.lease_until.is_(None), EnvironmentTable.lease_until < func.now()),
+            )
+        ).all()
+        for environment_id in waiting:
+            self._submit("resend", environment_id, partial(self._send_build, environment_id))
+
+    def _send_build(self, environment_id: UUID) -> None:
+        dispatch.send("build_environment", environment_id)
+        time.sleep(RESEND_AFTER.total_seconds())  # holds the key in `_running`: one message every two seconds
+
+    def _keep_house(self) -> None:
+        self._reconciler.stop_strays()
+        with transaction(self._sessions) as session:
+            logs.trim(session)
+
+
+def run(settings: Settings) -> None:
+    """Rounds until SIGTERM, woken by PostgreSQL's notifications. Replicas keep running when it ends."""
+    configure_logging("controller")
+    database_url = settings.database_url.get_secret_value()
+    dispatch.configure(settings.redis_url.get_secret_value())
+    sessions = make_sessions(make_engine(database_url, pool_size=12, application_name="tenfold controller"))
+    owner = f"controller:{socket.gethostname()}:{os.getpid()}"
+    controller = Controller(sessions, LocalScheduler(settings.workers_dir), settings, owner=owner)
+    stopping = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        controller.wake()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    listener = threading.Thread(target=_listen, args=(database_url, controller, stopping), daemon=True)
+    listener.start()
+    with Heartbeat(database_url, "controller"):
+        while not stopping.is_set():
+            try:
+                controller.run_round()
+            except Exception:
+                log.exception("a round failed; trying again")
+                stopping.wait(1.0)
+            controller.wait()
+        controller.close()
+
+
+def _listen(database_url: str, controller: Controller, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        try:
+            with psycopg.connect(database_url, autocommit=True) as connection:
+                connection.execute("listen tenfold_changed")
+                while not stopping.is_set():
+                    for _ in connection.notifies(timeout=1.0, stop_after=1):
+                        controller.wake()
+        except psycopg.Error as error:
+            log.warning("not listening for changes, rounds go on every %s s: %s", ROUND_SECONDS, error)
+            stopping.wait(1.0)

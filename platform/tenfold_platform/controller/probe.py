@@ -1,0 +1,48 @@
+"""Asking a worker how it is. A worker that cannot be reached is `unreachable`, which never means that it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tenfold_platform.controller.plan import HealthState
+from tenfold_runtime.client import Client
+from tenfold_runtime.frames import Frame, FrameError
+
+PROBE_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Health:
+    state: HealthState
+    reason: str = ""
+    load_seconds: float | None = None
+    memory_bytes: int | None = None
+    in_flight: int = 0
+
+
+def probe(address: str) -> Health:
+    try:
+        with Client(address, timeout_seconds=PROBE_TIMEOUT_SECONDS) as client:
+            header = client.health()
+    except (OSError, FrameError):
+        return Health("unreachable")
+    return Health(
+        state=header.get("state", "unknown"),
+        reason=_reason(header.get("error")),
+        load_seconds=header.get("load_seconds"),
+        memory_bytes=header.get("rss_bytes"),
+        in_flight=int(header.get("in_flight") or 0),
+    )
+
+
+def request(address: str, op: str, payload: bytes, *, timeout_seconds: float, **header: Any) -> Frame:
+    """One request to a worker. Raises OSError (TimeoutError among them) or FrameError."""
+    with Client(address, timeout_seconds=timeout_seconds) as client:
+        return client.request(op, payload, timeout_seconds=timeout_seconds, **header)
+
+
+def _reason(error: Any) -> str:
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("code") or "")
+    return str(error or "")

@@ -1,0 +1,337 @@
+"""Making one deployment true: look, decide (`plan`), act. Each step is recorded before it is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_deploy.packages import PackageFile, materialise
+from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, Resources, Scheduler, SchedulerError
+from tenfold_deploy.scheduler import ReplicaState as Process
+from tenfold_platform.clock import Clock
+from tenfold_platform.controller.plan import (
+    Action,
+    Create,
+    Desired,
+    Drain,
+    ForgiveFailures,
+    NowFailed,
+    NowLoading,
+    NowReady,
+    NowStarting,
+    NowStopped,
+    ProcessState,
+    Seen,
+    Start,
+    Stop,
+    backoff,
+    is_crash_loop,
+    plan,
+)
+from tenfold_platform.controller.probe import Health, probe
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments.service import log_subject
+from tenfold_platform.deployments.tables import (
+    LIVE_REPLICA_STATES,
+    DeploymentTable,
+    ReplicaState,
+    ReplicaTable,
+)
+from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
+from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.ids import new_id
+from tenfold_platform.logs import service as logs
+from tenfold_platform.models.tables import VersionTable
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_SECONDS = 10.0
+KEEP_ENDED_FOR = timedelta(minutes=2)
+DEFAULT_LOAD_TIMEOUT = timedelta(minutes=10)
+BLAMELESS = ("stopped", "lost", "machine_restarted")  # it was told to, or the machine ended under it
+PROCESS_STATES: dict[Process, ProcessState] = {
+    Process.STARTING: "starting",
+    Process.RUNNING: "running",
+    Process.EXITED: "exited",
+    Process.UNKNOWN: "unknown",
+}
+
+
+@dataclass
+class Look:
+    """What one pass found: the rows, and for each replica its process and its worker's health."""
+
+    deployment: DeploymentTable
+    environment: EnvironmentTable
+    version: VersionTable | None
+    replicas: list[ReplicaTable]
+    observations: dict[UUID, Observation] = field(default_factory=dict)
+    health: dict[UUID, Health] = field(default_factory=dict)
+
+
+class Reconciler:
+    """Brings deployments to what is desired, one pass at a time. It keeps nothing between passes."""
+
+    def __init__(
+        self,
+        sessions: sessionmaker[Session],
+        scheduler: Scheduler,
+        store: ArtifactStore,
+        workers_dir: Path,
+        clock: Clock,
+        *,
+        host: str,
+        probe: Callable[[str], Health] = probe,
+    ) -> None:
+        self._sessions = sessions
+        self._scheduler = scheduler
+        self._store = store
+        self._workers_dir = workers_dir
+        self._clock = clock
+        self._host = host
+        self._probe = probe
+
+    def reconcile(self, deployment_id: UUID) -> bool:
+        """One pass over one deployment. True when something changed (look again soon)."""
+        look = self._look(deployment_id)
+        if look is None:
+            return False
+        actions = plan(self._desired(look), [self._seen(look, row) for row in look.replicas], self._clock())
+        for action in actions:
+            self._act(look, action)
+        self._note_measurements(look)
+        return bool(actions)
+
+    def stop_strays(self) -> None:
+        """Stops replicas that run here without a row: their deployment was deleted."""
+        handles = self._scheduler.adopt()
+        with transaction(self._sessions) as session:
+            known = set(session.scalars(select(ReplicaTable.id).where(ReplicaTable.state.in_(LIVE_REPLICA_STATES))))
+            just_ended = set(
+                session.scalars(select(ReplicaTable.id).where(ReplicaTable.ended_at > self._clock() - KEEP_ENDED_FOR))
+            )
+        for handle, observation in zip(handles, self._scheduler.observe_all(handles), strict=True):
+            if UUID(handle.replica_id) in known:
+                continue
+            if observation.state == Process.EXITED:
+                if UUID(handle.replica_id) not in just_ended:  # its last words are still being carried away
+                    self._scheduler.remove(handle)
+            elif observation.state != Process.UNKNOWN:
+                self._scheduler.stop(handle, STOP_GRACE_SECONDS)
+
+    # --- looking
+
+    def _look(self, deployment_id: UUID) -> Look | None:
+        with transaction(self._sessions) as session:
+            deployment = session.get(DeploymentTable, deployment_id)
+            if deployment is None:
+                return None
+            environment = session.get_one(EnvironmentTable, deployment.environment_id)
+            version = session.get(VersionTable, deployment.version_id) if deployment.version_id else None
+            replicas = session.scalars(
+                select(ReplicaTable)
+                .where(ReplicaTable.deployment_id == deployment_id, ReplicaTable.state.in_(LIVE_REPLICA_STATES))
+                .order_by(ReplicaTable.id)
+            ).all()
+            look = Look(deployment, environment, version, list(replicas))
+        handles = [self._handle(row) for row in look.replicas]
+        for row, observation in zip(look.replicas, self._scheduler.observe_all(handles), strict=True):
+            look.observations[row.id] = observation
+            if observation.state == Process.RUNNING and observation.address:
+                look.health[row.id] = self._probe(observation.address)
+        return look
+
+    def _handle(self, row: ReplicaTable) -> Handle:
+        """The stored handle; for a row whose start was not recorded yet, the handle that its start would have."""
+        if row.handle:
+            return Handle.from_json(row.handle)
+        for handle in self._scheduler.adopt():
+            if handle.replica_id == str(row.id):
+                return handle
+        return Handle(self._scheduler.name, str(row.id))
+
+    def _seen(self, look: Look, row: ReplicaTable) -> Seen:
+        observation = look.observations[row.id]
+        process = PROCESS_STATES[observation.state]
+        if row.state == ReplicaState.PENDING and not row.handle and process in ("exited", "unknown"):
+            process = "none"
+        health = look.health.get(row.id, Health("unknown"))
+        return Seen(
+            replica_id=row.id,
+            state=ReplicaState(row.state),
+            process=process,
+            health=health.state,
+            in_flight=health.in_flight,
+            started_at=row.started_at,
+            ready_at=row.ready_at,
+            draining_since=row.draining_since,
+            reason=health.reason or observation.reason or "",
+            blameless=observation.reason_code in BLAMELESS,
+        )
+
+    def _desired(self, look: Look) -> Desired:
+        return Desired(
+            replicas=look.deployment.desired_replicas,
+            startable=look.environment.state == EnvironmentState.READY,
+            failures=look.deployment.failures,
+            retry_at=look.deployment.retry_at,
+            load_timeout=_load_timeout(look.version),
+        )
+
+    # --- acting
+
+    def _act(self, look: Look, action: Action) -> None:
+        match action:
+            case Create():
+                self._create(look)
+            case Start(replica_id):
+                self._start(look, replica_id)
+            case NowStarting(replica_id):
+                handle = self._handle(next(row for row in look.replicas if row.id == replica_id))
+                self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
+            case NowLoading(replica_id):
+                self._write(replica_id, state=ReplicaState.LOADING, address=look.observations[replica_id].address)
+            case NowReady(replica_id):
+                self._now_ready(look, replica_id)
+            case NowFailed(replica_id, reason, stop):
+                self._now_failed(look, replica_id, reason, stop=stop)
+            case Drain(replica_id):
+                self._write(replica_id, state=ReplicaState.DRAINING, draining_since=self._clock())
+            case Stop(replica_id):
+                self._stop(look, replica_id)
+            case NowStopped(replica_id):
+                self._write(
+                    replica_id,
+                    state=ReplicaState.STOPPED,
+                    ended_at=self._clock(),
+                    exit=_exit(look.observations[replica_id]),
+                )
+            case ForgiveFailures():
+                with transaction(self._sessions) as session:
+                    deployment = session.get_one(DeploymentTable, look.deployment.id, with_for_update=True)
+                    deployment.failures, deployment.retry_at = 0, None
+
+    def _create(self, look: Look) -> None:
+        row = ReplicaTable(id=new_id(), deployment_id=look.deployment.id, state=ReplicaState.PENDING, host=self._host)
+        with transaction(self._sessions) as session:
+            session.add(row)
+        look.replicas.append(row)
+        self._start(look, row.id)
+
+    def _start(self, look: Look, replica_id: UUID) -> None:
+        try:
+            handle = self._scheduler.start(self._spec(look, replica_id))
+        except (SchedulerError, OSError) as error:
+            self._now_failed(look, replica_id, f"The worker could not be started: {error}", stop=False)
+            return
+        self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
+
+    def _spec(self, look: Look, replica_id: UUID) -> ReplicaSpec:
+        python = look.environment.python_path or ""
+        workspace = str(look.deployment.workspace_id)
+        labels = {"workspace": workspace, "deployment": str(look.deployment.id)}
+        if look.version is None:
+            code_root = code_root_of(self._workers_dir, look.deployment.workspace_id)
+            code_root.mkdir(parents=True, exist_ok=True)
+            return ReplicaSpec(
+                replica_id=str(replica_id), kind="code", python=python, code_root=str(code_root), labels=labels
+            )
+        version = look.version
+        root = self._workers_dir / "packages" / workspace / version.package_digest
+        if not root.exists():
+            self._lay_out(version, root)
+        return ReplicaSpec(
+            replica_id=str(replica_id),
+            kind="model",
+            python=python,
+            root=str(root),
+            digest=version.package_digest,
+            environment_variables=version.config.get("environment_variables") or {},
+            resources=Resources(memory_bytes=version.memory_bytes),
+            labels=labels | {"version": str(version.id)},
+        )
+
+    def _lay_out(self, version: VersionTable, root: Path) -> None:
+        files = [
+            PackageFile(entry["path"], entry["digest"], entry["executable"], partial(self._store.open, entry["digest"]))
+            for entry in version.files
+        ]
+        materialise(files, root, worker_config=version.config, digest=version.package_digest)
+
+    def _now_ready(self, look: Look, replica_id: UUID) -> None:
+        health = look.health[replica_id]
+        self._write(
+            replica_id,
+            state=ReplicaState.READY,
+            address=look.observations[replica_id].address,
+            ready_at=self._clock(),
+            load_seconds=health.load_seconds,
+            memory_bytes=health.memory_bytes,
+            reason="",
+        )
+        with transaction(self._sessions) as session:
+            session.get_one(DeploymentTable, look.deployment.id, with_for_update=True).unhealthy_reason = ""
+
+    def _now_failed(self, look: Look, replica_id: UUID, reason: str, *, stop: bool) -> None:
+        observation = look.observations.get(replica_id)
+        now = self._clock()
+        with transaction(self._sessions) as session:
+            row = session.get_one(ReplicaTable, replica_id)
+            row.state, row.reason, row.ended_at = ReplicaState.FAILED, reason, now
+            row.exit = _exit(observation) if observation else None
+            deployment = session.get_one(DeploymentTable, look.deployment.id, with_for_update=True)
+            deployment.failures += 1
+            deployment.retry_at = now + backoff(deployment.failures)
+            if is_crash_loop(deployment.failures) or row.ready_at is None:
+                deployment.unhealthy_reason = reason
+            logs.append(session, log_subject(deployment.id), f"[tenfold] {reason}\n")
+        if stop:
+            self._scheduler.stop(self._handle(row), 1.0)
+
+    def _stop(self, look: Look, replica_id: UUID) -> None:
+        row = next(row for row in look.replicas if row.id == replica_id)
+        self._scheduler.stop(self._handle(row), STOP_GRACE_SECONDS)
+
+    def _write(self, replica_id: UUID, **values: Any) -> None:
+        with transaction(self._sessions) as session:
+            row = session.get_one(ReplicaTable, replica_id)
+            for name, value in values.items():
+                setattr(row, name, value)
+
+    def _note_measurements(self, look: Look) -> None:
+        """Keeps the highest memory seen of each ready replica; writes only when it grew by a tenth."""
+        for row in look.replicas:
+            health = look.health.get(row.id)
+            if health is None or not health.memory_bytes or row.state != ReplicaState.READY:
+                continue
+            if health.memory_bytes > (row.memory_bytes or 0) * 1.1:
+                self._write(row.id, memory_bytes=health.memory_bytes)
+
+
+def code_root_of(workers_dir: Path, workspace_id: UUID) -> Path:
+    """Where code bundles of a workspace are laid out, one folder a digest."""
+    return workers_dir / "code" / str(workspace_id)
+
+
+def _load_timeout(version: VersionTable | None) -> timedelta:
+    checks = ((version.config.get("runtime") or {}).get("health_checks") or {}) if version else {}
+    seconds = checks.get("startup_threshold_seconds")
+    return timedelta(seconds=float(seconds)) if seconds else DEFAULT_LOAD_TIMEOUT
+
+
+def _exit(observation: Observation) -> dict[str, Any]:
+    status = observation.exit
+    return {
+        "code": status.code if status else None,
+        "signal": status.signal if status else None,
+        "reason": observation.reason_code,
+    }

@@ -1,0 +1,56 @@
+"""Carrying what workers print into `log_chunks`, at a bounded rate: a flood is counted, not stored."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from sqlalchemy import func, or_, select, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_deploy.scheduler import Handle, Scheduler
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments.service import log_subject
+from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, ReplicaTable
+from tenfold_platform.logs import service as logs
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 64 * 1024
+CATCH_UP_BYTES = 256 * 1024  # behind by more than this, the middle is dropped
+
+
+def ship_logs(sessions: sessionmaker[Session], scheduler: Scheduler, replica_id: UUID) -> bool:
+    """Carries the next piece of one replica's output. True when there was some."""
+    with transaction(sessions) as session:
+        replica = session.scalars(
+            select(ReplicaTable).where(ReplicaTable.id == replica_id).with_for_update(skip_locked=True)
+        ).one_or_none()
+        if replica is None or not replica.handle:
+            return False
+        handle = Handle.from_json(replica.handle)
+        chunk = scheduler.logs(handle, replica.log_offset, CHUNK_BYTES)
+        if not chunk.data:
+            return False
+        dropped = 0
+        if len(chunk.data) == CHUNK_BYTES:
+            end = scheduler.logs(handle, -CHUNK_BYTES, CHUNK_BYTES)
+            behind = end.next_offset - chunk.next_offset
+            if behind > CATCH_UP_BYTES:
+                dropped = behind - len(end.data)
+        output = chunk.data.decode("utf-8", "replace")
+        if dropped:
+            output += f"\n[tenfold] {dropped:,} bytes of output were left out\n" + end.data.decode("utf-8", "replace")
+            chunk = end
+        logs.append(session, log_subject(replica.deployment_id), output)
+        replica.log_offset = chunk.next_offset
+        return True
+
+
+def list_shippable(session: Session) -> list[UUID]:
+    """Replicas that run here, and those that ended within the last minute: their last words are still to be read."""
+    recently = func.now() - text("interval '1 minute'")
+    query = select(ReplicaTable.id).where(
+        or_(ReplicaTable.state.in_(LIVE_REPLICA_STATES), ReplicaTable.ended_at > recently)
+    )
+    return list(session.scalars(query))

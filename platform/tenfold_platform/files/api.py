@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+from typing import Annotated
+
+from fastapi import Path
+from fastapi.concurrency import run_in_threadpool
+
+from tenfold_platform.auth.permissions import Action
+from tenfold_platform.context import StreamContext, StreamCtx, WorkspaceCtx
+from tenfold_platform.db import transaction
+from tenfold_platform.errors import InvalidInput
+from tenfold_platform.files import service
+from tenfold_platform.files.schemas import Blob, Missing, MissingBody
+from tenfold_platform.files.store import KEEP_FREE_BYTES, ArtifactStore, ArtifactWriter, NoSpace, Stored
+from tenfold_platform.routing import Router
+
+router = Router(prefix="/workspaces/{workspace}/blobs", tags=["files"])
+
+WRITE_BYTES = 1024 * 1024
+
+DigestPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.post("/missing", allow=Action.MODELS_WRITE)
+def find_missing_blobs(ctx: WorkspaceCtx, body: MissingBody) -> Missing:
+    """Which of these files this workspace has not uploaded yet."""
+    store = ArtifactStore(ctx.settings.artifacts_dir)
+    return Missing(missing=service.missing_digests(ctx.session, store, ctx.workspace.id, body.digests))
+
+
+@router.put("/{digest}", allow=Action.MODELS_WRITE, body="raw", max_body_bytes=service.MAX_BLOB_BYTES)
+async def put_blob(ctx: StreamCtx, digest: DigestPath) -> Blob:
+    """The bytes of one file, checked against its SHA-256."""
+    ctx.settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
+    _check_space(ctx)
+    store = ArtifactStore(ctx.settings.artifacts_dir)
+    with store.writer(digest=digest, max_bytes=service.MAX_BLOB_BYTES) as writer:
+        await _receive(ctx, writer)
+        stored = await run_in_threadpool(writer.commit)
+    await run_in_threadpool(_record, ctx, stored)
+    return Blob(digest=stored.digest, size_bytes=stored.size_bytes)
+
+
+async def _receive(ctx: StreamContext, writer: ArtifactWriter) -> None:
+    waiting = bytearray()
+    async for chunk in ctx.request.stream():
+        waiting += chunk
+        if len(waiting) >= WRITE_BYTES:
+            await run_in_threadpool(writer.write, bytes(waiting))
+            waiting.clear()
+    if waiting:
+        await run_in_threadpool(writer.write, bytes(waiting))
+
+
+def _record(ctx: StreamContext, stored: Stored) -> None:
+    with transaction(ctx.sessions) as session:
+        service.record_blob(session, ctx.workspace.id, stored)
+
+
+def _check_space(ctx: StreamContext) -> None:
+    declared = ctx.request.headers.get("content-length")
+    if declared is None:
+        return
+    if not declared.isdecimal():
+        raise InvalidInput("Content-Length must be a number.")
+    if shutil.disk_usage(ctx.settings.artifacts_dir).free < int(declared) + KEEP_FREE_BYTES:
+        raise NoSpace(
+            "The disk of the artifact store has no room for this file.", hint="Free some space, then try again."
+        )

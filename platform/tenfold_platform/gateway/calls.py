@@ -1,0 +1,158 @@
+"""Calls to workers, told in the platform's own words: which lane, which frame, what its answer means."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tenfold_platform.errors import PlatformError
+from tenfold_platform.gateway.faults import BadAnswer, NotReady
+from tenfold_platform.gateway.pool import Lane, Pool, lane_of
+from tenfold_platform.gateway.snapshot import Snapshot, Version
+from tenfold_platform.gateway.wire import Answer, Exchange
+
+CALL_SECONDS = 60.0
+_JSON = "application/json"
+
+GetSnapshot = Callable[[], Snapshot]
+
+
+class WorkerFault(PlatformError):
+    """A worker answered that it could not: the user's code raised or refused its input, or the worker failed."""
+
+    def __init__(self, answer: Answer) -> None:
+        header = answer.header
+        status = header.get("status")
+        super().__init__(
+            str(header.get("message") or "The worker gave no reason."),
+            code=str(header.get("code") or "worker_error"),
+            hint=str(header.get("hint") or ""),
+            details=_details(header.get("details")),
+            status=status if isinstance(status, int) and 400 <= status <= 599 else 500,
+            headers={"Retry-After": "5"} if status == 503 else None,
+        )
+        self.source = str(header.get("source") or "worker")
+        traceback = header.get("traceback")
+        self.traceback = traceback if isinstance(traceback, str) else None
+        if self.source == "user" and self.status >= 500 and not self.hint:
+            self.hint = "The model's log has the traceback."
+
+    def with_traceback_told(self) -> WorkerFault:
+        """For callers who may see the code behind it."""
+        if self.traceback:
+            self.details = [*self.details, {"traceback": self.traceback}]
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A prediction's first answer. A stream's further parts are read from the exchange."""
+
+    exchange: Exchange
+    answer: Answer
+
+    @property
+    def content_type(self) -> str:
+        value = self.answer.header.get("content_type")
+        return (
+            value if isinstance(value, str) and value.isprintable() and value.isascii() else "application/octet-stream"
+        )
+
+    @property
+    def seconds(self) -> float:
+        value = self.answer.header.get("seconds")
+        return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def version_lane(pool: Pool, version: Version) -> Lane:
+    """Where a version's calls go. Raises NotReady when it cannot run at all."""
+    if version.state == "failed":
+        message = f"Version {version.number} could not be prepared" + (f": {version.reason}" if version.reason else ".")
+        raise NotReady("failed", message, hint=version.hint or "Its page shows the build log.", retry_after_seconds=60)
+    if version.deployment is None and version.state in ("pending", "building"):
+        raise NotReady(
+            "not_ready", f"Version {version.number} is still being built.", hint="Its page shows how far it is."
+        )
+    return lane_of(pool, version.deployment)
+
+
+async def predict(
+    lane: Lane,
+    body: bytes,
+    *,
+    content_type: str,
+    accept: str | None = None,
+    request_id: str,
+    timeout_seconds: float = CALL_SECONDS,
+) -> Prediction:
+    """One prediction. Raises WorkerFault for what the worker says, a GatewayFault when none could be asked."""
+    header: dict[str, Any] = {"op": "predict", "content_type": content_type, "request_id": request_id}
+    if accept is not None:
+        header["accept"] = accept
+    exchange, answer = await lane.call(header, body, timeout_seconds)
+    if not answer.ok:
+        raise WorkerFault(answer)
+    return Prediction(exchange, answer)
+
+
+async def predict_json(lane: Lane, body: bytes, *, request_id: str, timeout_seconds: float) -> Any:
+    """One prediction as a JSON value, for worklets and views: streams gathered, text as a text, bytes as a file."""
+    prediction = await predict(
+        lane, body, content_type=_JSON, accept=_JSON, request_id=request_id, timeout_seconds=timeout_seconds
+    )
+    payload = await _whole(prediction, timeout_seconds)
+    kind = prediction.content_type.partition(";")[0].strip().lower()
+    if kind == _JSON or kind.endswith("+json"):
+        try:
+            return orjson.loads(payload)
+        except orjson.JSONDecodeError as error:
+            raise BadAnswer(f"its JSON cannot be read ({error})") from None
+    if kind.startswith("text/") or kind == "application/x-ndjson":
+        return payload.decode("utf-8", "replace")
+    data = base64.b64encode(payload).decode("ascii")
+    return {"name": "output", "type": kind, "size": len(payload), "data": data}
+
+
+async def call_code(
+    lane: Lane, header: dict[str, Any], values: bytes, *, timeout_seconds: float
+) -> list[dict[str, Any]]:
+    """One `call` frame: what each step came to. Raises as `predict` does."""
+    exchange, answer = await lane.call(header, values, timeout_seconds)
+    if answer.more:
+        exchange.cancel()
+        raise BadAnswer("a stream, where one value was due")
+    if not answer.ok:
+        raise WorkerFault(answer)
+    try:
+        results = orjson.loads(answer.payload)["results"]
+    except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+        raise BadAnswer(f"its results cannot be read ({error})") from None
+    if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
+        raise BadAnswer("its results are not a list of objects")
+    return results
+
+
+async def _whole(prediction: Prediction, timeout_seconds: float) -> bytes:
+    if not prediction.answer.more:
+        return prediction.answer.payload
+    parts, more = [prediction.answer.payload], True
+    try:
+        while more:
+            answer = await prediction.exchange.next(timeout_seconds)
+            if answer.header.get("ok") is False:
+                raise WorkerFault(answer)
+            parts.append(answer.payload)
+            more = answer.more
+    finally:
+        prediction.exchange.cancel()
+    return b"".join(parts)
+
+
+def _details(given: Any) -> list[dict[str, Any]]:
+    if isinstance(given, list):
+        return [item if isinstance(item, dict) else {"message": item} for item in given]
+    return [] if given is None else [given if isinstance(given, dict) else {"message": given}]

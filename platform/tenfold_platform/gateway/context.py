@@ -1,0 +1,65 @@
+"""What every request handler is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from tenfold_platform.errors import NotFound, Unauthenticated, Unavailable
+from tenfold_platform.gateway.credentials import Caller, authenticate
+from tenfold_platform.gateway.http import Request
+from tenfold_platform.gateway.loader import SnapshotLoader
+from tenfold_platform.gateway.metrics import Metrics
+from tenfold_platform.gateway.pool import Pool
+from tenfold_platform.gateway.snapshot import Snapshot
+from tenfold_platform.gateway.spool import Spool
+
+Found = TypeVar("Found")
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The gateway's parts. `used_keys` are those to mark as used at the next flush, with the time of their last use."""
+
+    loader: SnapshotLoader
+    pool: Pool
+    spool: Spool
+    metrics: Metrics
+    signing_key: str
+    console_origin: str
+    studio_dir: Path | None
+    max_body_bytes: int
+    used_keys: dict[UUID, float] = field(default_factory=dict)
+    running: dict[tuple[UUID, str], int] = field(default_factory=dict)  # runs by (app, worklet)
+
+    def snapshot(self) -> Snapshot:
+        """Raises Unavailable when PostgreSQL has never been read."""
+        if self.loader.snapshot is None:
+            raise Unavailable(
+                "The gateway has not read its configuration yet.",
+                hint=f"PostgreSQL: {self.loader.problem}",
+                headers={"Retry-After": "2"},
+            )
+        return self.loader.snapshot
+
+    async def look_up(self, find: Callable[[], Found]) -> Found:
+        """What `find` finds in the snapshot, or in a newer one when this one does not have it.
+
+        Somebody who was just given a key, or told that a model is ready, is not to be faster than the gateway.
+        """
+        try:
+            return find()
+        except (NotFound, Unauthenticated):
+            if not await self.loader.refresh():
+                raise
+        return find()
+
+    def authenticate(self, request: Request) -> Caller:
+        caller = authenticate(request, self.snapshot(), self.signing_key)
+        if caller.key is not None:
+            self.used_keys[caller.key.id] = time.time()
+        return caller

@@ -1,0 +1,141 @@
+"""`tenfold gateway`: builds the parts, serves until told to stop, and leaves nothing unsaid behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import LiteralString
+
+import psycopg
+import structlog
+import uvloop
+
+from tenfold_platform.gateway import queries
+from tenfold_platform.gateway.app import GatewayApp
+from tenfold_platform.gateway.context import Gateway
+from tenfold_platform.gateway.database import Database
+from tenfold_platform.gateway.loader import SnapshotLoader
+from tenfold_platform.gateway.metrics import Metrics
+from tenfold_platform.gateway.pool import Pool, PoolLimits
+from tenfold_platform.gateway.server import listen, make_server
+from tenfold_platform.gateway.spool import Spool
+from tenfold_platform.gateway.static import find_studio
+from tenfold_platform.heartbeat import Heartbeat
+from tenfold_platform.log import configure_logging
+from tenfold_platform.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+FIRST_LOAD_SECONDS = 5.0
+KEYS_SECONDS = 3.0
+DRAIN_SECONDS = 10
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises SystemExit with a reason when the address cannot be had."""
+    try:
+        bound = listen(settings.host, settings.gateway_port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.gateway_port}"
+        raise SystemExit(
+            f"The gateway cannot listen on {where}: {error.strerror}. Set TENFOLD_GATEWAY_PORT."
+        ) from error
+    configure_logging("gateway")
+    database_url = settings.database_url.get_secret_value()
+    with bound, Heartbeat(database_url, "gateway"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, bound))
+
+
+async def serve(settings: Settings, bound: socket.socket, *, limits: PoolLimits | None = None) -> None:
+    """Serves on a bound socket until the process is told to stop, then drains for up to 10 s."""
+    async with running(settings, limits=limits) as gateway:
+        server = make_server(GatewayApp(gateway), drain_seconds=DRAIN_SECONDS)
+        log.info("gateway.listening", address=bound.getsockname()[:2])
+        await server.serve(sockets=[bound])
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, limits: PoolLimits | None = None) -> AsyncIterator[Gateway]:
+    """A gateway with its background work: the snapshot kept fresh, runs and uses of keys flushed."""
+    url = settings.database_url.get_secret_value()
+    reader = Database(url, application_name="tenfold gateway: snapshot")
+    writer = Database(url, application_name="tenfold gateway: runs")
+    notes = Database(url, application_name="tenfold gateway: notes")
+    pool = Pool(limits)
+    loader = SnapshotLoader(reader, pool.update)
+    spool = Spool(settings.spool_dir, writer)
+    gateway = Gateway(
+        loader=loader,
+        pool=pool,
+        spool=spool,
+        metrics=Metrics(lambda: _gauges(pool, spool, loader)),
+        signing_key=settings.signing_key.get_secret_value(),
+        console_origin=settings.console_url.rstrip("/"),
+        studio_dir=find_studio(settings.studio_dir),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    tasks = [
+        asyncio.create_task(loader.run(), name="snapshot"),
+        asyncio.create_task(spool.run(), name="spool"),
+        asyncio.create_task(_flush_keys(gateway, notes), name="keys"),
+    ]
+    try:
+        await _first_load(loader)
+        yield gateway
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await spool.close()
+        await _last_keys(gateway, notes)
+        pool.close()
+        for database in (reader, writer, notes):
+            await database.close()
+
+
+async def _first_load(loader: SnapshotLoader) -> None:
+    """Better to begin with answers than with 503, if PostgreSQL is nearly there."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LOAD_SECONDS):
+            await loader.loaded.wait()
+
+
+async def _flush_keys(gateway: Gateway, database: Database) -> None:
+    while True:
+        await asyncio.sleep(KEYS_SECONDS)
+        await flush_keys(gateway, database)
+
+
+async def flush_keys(gateway: Gateway, database: Database) -> None:
+    """Writes when keys were last used. What cannot be written now is tried again with the next batch."""
+    used, gateway.used_keys = gateway.used_keys, {}
+    if used and not await _quietly(database, queries.TOUCH_KEYS, [list(used), list(used.values())]):
+        gateway.used_keys = used | gateway.used_keys
+
+
+async def _last_keys(gateway: Gateway, database: Database) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            await flush_keys(gateway, database)
+
+
+async def _quietly(database: Database, query: LiteralString, values: list[object]) -> bool:
+    """Whether it was done. PostgreSQL being away is the snapshot loader's to report."""
+    try:
+        async with database.connection() as connection:
+            await connection.execute(query, values)
+    except (psycopg.Error, OSError):
+        return False
+    return True
+
+
+def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader) -> dict[str, float]:
+    lanes = list(pool.lanes.values())
+    return {
+        "queue_length": sum(lane.waiting for lane in lanes),
+        "in_flight": sum(lane.in_flight for lane in lanes),
+        "spool_bytes": spool.pending_bytes,
+        "database_up": 0.0 if loader.problem else 1.0,
+    }

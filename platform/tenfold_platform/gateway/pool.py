@@ -1,0 +1,383 @@
+"""Where calls wait for a replica, and which one they get.
+
+Each deployment has a lane: its ready replicas with so many slots each, and one bounded queue. The snapshot says which
+replicas there are; what the lane itself learns from sockets (refused, lost) only ever makes it more careful.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tenfold_platform.gateway.faults import GatewayFault, NotReady, QueueFull, TimedOut, WorkerLost
+from tenfold_platform.gateway.snapshot import Deployment, Replica, Snapshot
+from tenfold_platform.gateway.wire import Answer, Connection, Exchange, connect
+from tenfold_runtime.frames import Address, parse_address
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """`lookahead`: how many calls more than it works on a replica is handed, so that it never waits for the next."""
+
+    queue_length: int = 100
+    hold_seconds: float = 30.0
+    lookahead: int = 1
+    retry_connect_seconds: float = 0.1
+    retry_connect_cap_seconds: float = 1.0
+
+
+class Pool:
+    """All lanes, kept in step with the snapshot by `update`."""
+
+    def __init__(self, limits: PoolLimits | None = None) -> None:
+        self.limits = limits or PoolLimits()
+        self.lanes: dict[UUID, Lane] = {}
+
+    def update(self, snapshot: Snapshot) -> None:
+        for id in self.lanes.keys() - snapshot.deployments.keys():
+            self.lanes.pop(id).close()
+        for id, deployment in snapshot.deployments.items():
+            if (lane := self.lanes.get(id)) is not None:
+                lane.update(deployment)
+
+    def lane(self, deployment: Deployment) -> Lane:
+        lane = self.lanes.get(deployment.id)
+        if lane is None:
+            lane = self.lanes[deployment.id] = Lane(deployment, self.limits)
+        return lane
+
+    def close(self) -> None:
+        for lane in self.lanes.values():
+            lane.close()
+        self.lanes.clear()
+
+
+class Endpoint:
+    """One replica: its connections and how many calls it has."""
+
+    __slots__ = ("address", "failures", "gone", "idle", "in_flight", "replica_id", "slots", "suspect")
+
+    def __init__(self, replica_id: UUID, address: Address, slots: int) -> None:
+        self.replica_id = replica_id
+        self.address = address
+        self.slots = slots
+        self.in_flight = 0
+        self.idle: list[Connection] = []
+        self.failures = 0
+        self.suspect = False  # could not be reached a moment ago
+        self.gone = False  # no longer in the snapshot
+
+    @property
+    def free(self) -> bool:
+        return self.in_flight < self.slots and not self.suspect and not self.gone
+
+    async def connection(self) -> Connection:
+        """An idle connection or a new one. Raises OSError."""
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.usable:
+                return connection
+        connection = await connect(self.address, self._lost)
+        self.failures = 0
+        return connection
+
+    def put_back(self, connection: Connection, *, reusable: bool) -> None:
+        if reusable and connection.usable and not self.gone and len(self.idle) < self.slots:
+            self.idle.append(connection)
+        else:
+            connection.close()
+
+    def retire(self) -> None:
+        """The snapshot dropped it: what is under way may finish, nothing new begins."""
+        self.gone = True
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    def _lost(self, connection: Connection) -> None:
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+
+class _Waiter:
+    __slots__ = ("deadline", "since", "slot", "timer")
+
+    def __init__(self, since: float, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        self.since = since
+        self.deadline = deadline
+        self.slot: asyncio.Future[Endpoint] = loop.create_future()
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Lane:
+    """The way to one deployment. `call` is all that others need."""
+
+    def __init__(self, deployment: Deployment, limits: PoolLimits) -> None:
+        self._limits = limits
+        self._deployment = deployment
+        self._endpoints: dict[UUID, Endpoint] = {}
+        self._waiting: deque[_Waiter] = deque()
+        self._answered_at = time.monotonic()
+        self._closed = False
+        self.update(deployment)
+
+    @property
+    def deployment(self) -> Deployment:
+        return self._deployment
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(endpoint.in_flight for endpoint in self._endpoints.values())
+
+    def check(self) -> None:
+        """Raises at once what a call would raise at once: for callers that have not read their body yet."""
+        if not self._reachable:
+            self._refuse_if_hopeless()
+        if len(self._waiting) >= self._limits.queue_length and not self._pick():
+            raise QueueFull(len(self._waiting))
+
+    async def call(self, header: dict[str, Any], payload: bytes, timeout_seconds: float) -> tuple[Exchange, Answer]:
+        """Sends one request to the replica with the most room and waits for its first answer.
+
+        A replica that cannot be reached, or has not loaded yet, has not seen the request: another is tried, for as
+        long as requests are held. Raises a GatewayFault. Cancelling the caller cancels the request. The caller reads
+        the rest of a stream from the exchange, and cancels the exchange if it stops early.
+        """
+        began = time.monotonic()
+        deadline = began + timeout_seconds
+        again = False
+        while True:
+            endpoint = await self._slot(began, deadline, again=again)
+            again = True
+            try:
+                connection = await endpoint.connection()
+            except OSError:
+                self._release(endpoint)
+                self._suspect(endpoint)
+                continue
+            except BaseException:
+                self._release(endpoint)
+                raise
+            if time.monotonic() >= deadline:
+                endpoint.put_back(connection, reusable=True)
+                self._release(endpoint)
+                raise TimedOut(timeout_seconds, waiting=True)
+            exchange = self._begin(endpoint, connection, header, payload)
+            try:
+                answer = await exchange.next(max(deadline - time.monotonic(), 0.001))
+            except WorkerLost:
+                self._suspect(endpoint)
+                raise
+            except TimedOut:
+                exchange.cancel()
+                raise TimedOut(timeout_seconds) from None
+            except BaseException:
+                exchange.cancel()
+                raise
+            if answer.header.get("code") in _NOT_STARTED and not answer.ok:
+                self._suspect(endpoint)
+                continue
+            self._answered_at = time.monotonic()
+            return exchange, answer
+
+    def update(self, deployment: Deployment) -> None:
+        """The snapshot's word on which replicas there are."""
+        self._deployment = deployment
+        ready = {replica.id: replica for replica in deployment.ready}
+        for id in self._endpoints.keys() - ready.keys():
+            self._drop(self._endpoints[id])
+        slots = deployment.concurrency + self._limits.lookahead
+        for id, replica in ready.items():
+            self._keep(id, replica, slots)
+        self._dispatch()
+        self._settle()
+
+    def close(self) -> None:
+        """The deployment is gone: nobody waits any longer."""
+        self._closed = True
+        for endpoint in list(self._endpoints.values()):
+            self._drop(endpoint)
+        self._settle()
+
+    @property
+    def _reachable(self) -> bool:
+        for endpoint in self._endpoints.values():  # noqa: SIM110 (a generator costs more, on every call)
+            if not endpoint.suspect and not endpoint.gone:
+                return True
+        return False
+
+    def _begin(self, endpoint: Endpoint, connection: Connection, header: dict[str, Any], payload: bytes) -> Exchange:
+        def ended(reusable: bool) -> None:
+            endpoint.put_back(connection, reusable=reusable)
+            self._release(endpoint)
+
+        return connection.begin(header, payload, ended)
+
+    async def _slot(self, began: float, deadline: float, *, again: bool) -> Endpoint:
+        """A replica with a free slot, taken. Waits in the queue; raises QueueFull, NotReady or TimedOut.
+
+        Who was already let in and found nobody there (`again`) has its old place in the queue.
+        """
+        if (again or not self._waiting) and (endpoint := self._pick()):
+            endpoint.in_flight += 1
+            return endpoint
+        if not self._reachable:
+            self._refuse_if_hopeless()
+        if len(self._waiting) >= self._limits.queue_length and not again:
+            raise QueueFull(len(self._waiting))
+        waiter = _Waiter(began, deadline)
+        if again:
+            self._waiting.appendleft(waiter)
+        else:
+            self._waiting.append(waiter)
+        self._schedule(waiter)
+        try:
+            return await waiter.slot
+        except asyncio.CancelledError:
+            if waiter.slot.done() and not waiter.slot.cancelled() and waiter.slot.exception() is None:
+                self._release(waiter.slot.result())
+            raise
+        finally:
+            if waiter.timer is not None:
+                waiter.timer.cancel()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def _pick(self) -> Endpoint | None:
+        """The free replica that is least busy for its size."""
+        best: Endpoint | None = None
+        for endpoint in self._endpoints.values():
+            if endpoint.free and (best is None or endpoint.in_flight * best.slots < best.in_flight * endpoint.slots):
+                best = endpoint
+        return best
+
+    def _release(self, endpoint: Endpoint) -> None:
+        endpoint.in_flight -= 1
+        if endpoint.gone and endpoint.in_flight == 0:
+            self._forget(endpoint)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._waiting and (endpoint := self._pick()):
+            waiter = self._waiting.popleft()
+            if not waiter.slot.done():
+                endpoint.in_flight += 1
+                waiter.slot.set_result(endpoint)
+
+    def _keep(self, id: UUID, replica: Replica, slots: int) -> None:
+        assert replica.address is not None
+        known = self._endpoints.get(id)
+        address = parse_address(replica.address)
+        if known is not None and known.address == address:
+            known.slots = slots
+            known.gone = False
+            return
+        if known is not None:
+            known.retire()
+        self._endpoints[id] = Endpoint(id, address, slots)
+
+    def _drop(self, endpoint: Endpoint) -> None:
+        endpoint.retire()
+        if endpoint.in_flight == 0:
+            self._forget(endpoint)
+
+    def _forget(self, endpoint: Endpoint) -> None:
+        if self._endpoints.get(endpoint.replica_id) is endpoint:
+            del self._endpoints[endpoint.replica_id]
+
+    def _suspect(self, endpoint: Endpoint) -> None:
+        """Nobody answered there: leave it alone for a moment."""
+        endpoint.close_idle()
+        if endpoint.suspect or endpoint.gone:
+            return
+        endpoint.suspect = True
+        endpoint.failures += 1
+        limits = self._limits
+        delay = min(
+            limits.retry_connect_seconds * 2 ** min(endpoint.failures - 1, 10), limits.retry_connect_cap_seconds
+        )
+        asyncio.get_running_loop().call_later(delay, self._try_again, endpoint)
+        self._settle()
+
+    def _try_again(self, endpoint: Endpoint) -> None:
+        endpoint.suspect = False
+        self._dispatch()
+
+    def _settle(self) -> None:
+        """Looks at everybody who waits, after something changed: some have nothing left to wait for."""
+        if self._reachable:
+            return
+        try:
+            self._refuse_if_hopeless()
+        except GatewayFault as fault:
+            self._fail_all(fault)
+            return
+        for waiter in self._waiting:
+            self._schedule(waiter)
+
+    def _fail_all(self, fault: GatewayFault) -> None:
+        for waiter in self._waiting:
+            if not waiter.slot.done():
+                waiter.slot.set_exception(fault)
+        self._waiting.clear()
+
+    def _schedule(self, waiter: _Waiter) -> None:
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        until = waiter.deadline if self._reachable else min(waiter.deadline, self._held_until(waiter))
+        delay = max(until - time.monotonic(), 0.0)
+        waiter.timer = asyncio.get_running_loop().call_later(delay, self._expire, waiter)
+
+    def _expire(self, waiter: _Waiter) -> None:
+        now = time.monotonic()
+        if waiter.slot.done():
+            return
+        if now < waiter.deadline and (self._reachable or now < self._held_until(waiter)):
+            self._schedule(waiter)
+        elif self._reachable:
+            waiter.slot.set_exception(TimedOut(waiter.deadline - waiter.since, waiting=True))
+        else:
+            waiter.slot.set_exception(self._not_ready())
+
+    def _held_until(self, waiter: _Waiter) -> float:
+        return max(waiter.since, self._answered_at) + self._limits.hold_seconds
+
+    def _refuse_if_hopeless(self) -> None:
+        deployment = self._deployment
+        if self._closed or deployment.desired_replicas < 1:
+            hint = "Start it: `tenfold models start`, or the Start button on its page."
+            raise NotReady("stopped", "It is stopped.", hint=hint, retry_after_seconds=30)
+        if deployment.unhealthy_reason and not deployment.replicas:
+            wait = max((deployment.retry_at or 0) - time.time(), 5.0)
+            message = f"It keeps failing: {deployment.unhealthy_reason}"
+            hint = "Its log says more. It is tried again by itself."
+            raise NotReady("unhealthy", message, hint=hint, retry_after_seconds=min(wait, 300))
+
+    def _not_ready(self) -> NotReady:
+        reasons = [replica.reason for replica in self._deployment.replicas if replica.reason]
+        reason = reasons[-1] if reasons else self._deployment.unhealthy_reason
+        state = next((replica.state for replica in self._deployment.replicas), "starting")
+        message = f"No replica is ready yet (the newest is {state})" + (f": {reason}" if reason else ".")
+        return NotReady("not_ready", message, hint="Try again shortly; its log shows how far it is.")
+
+
+_NOT_STARTED = frozenset({"not_ready"})  # still loading, or already stopping
+
+
+def lane_of(pool: Pool, deployment: Deployment | None) -> Lane:
+    """The lane of a deployment. Raises NotReady when there is no deployment at all."""
+    if deployment is None:
+        raise NotReady("not_deployed", "It has never been started.", hint="Start it from its page.")
+    return pool.lane(deployment)

@@ -1,0 +1,213 @@
+"""Models over HTTP: see models/service.py for what each of these does."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Query, Response
+from fastapi.responses import PlainTextResponse, StreamingResponse
+
+from tenfold_platform.apps import ready_made
+from tenfold_platform.auth.permissions import Action
+from tenfold_platform.context import Context, Page, PageParams, StreamContext, StreamCtx, WorkspaceCtx, paginate
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments import service as deployments
+from tenfold_platform.errors import Conflict, NotFound
+from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.logs import service as logs
+from tenfold_platform.models import archives, events, service
+from tenfold_platform.models.present import Presenter
+from tenfold_platform.models.schemas import (
+    CreateVersion,
+    LogPage,
+    Model,
+    ModelSummary,
+    Name,
+    PointAlias,
+    UpdateModel,
+    Version,
+)
+from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
+from tenfold_platform.routing import Router
+
+router = Router(prefix="/workspaces/{workspace}/models", tags=["models"])
+
+MAX_ARCHIVE_BYTES = 8 * 1024**3
+MAX_SHOWN_FILE_BYTES = 512 * 1024
+CREATE_BODY_BYTES = 32 * 1024 * 1024
+
+
+@router.get("", allow=Action.MODELS_READ)
+def list_models(ctx: WorkspaceCtx, page: PageParams) -> Page[ModelSummary]:
+    query = service.models_of(ctx.workspace.id)
+    rows, cursor = paginate(ctx.session, query, page, by=ModelTable.name)
+    return Page(items=_presenter(ctx).summaries(rows), next_cursor=cursor)
+
+
+@router.get("/{model}", allow=Action.MODELS_READ)
+def get_model(ctx: WorkspaceCtx, model: str) -> Model:
+    return _presenter(ctx).model(service.get_model(ctx.session, ctx.workspace.id, model))
+
+
+@router.patch("/{model}", allow=Action.MODELS_WRITE)
+def update_model(ctx: WorkspaceCtx, model: str, body: UpdateModel) -> Model:
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    if body.description is not None:
+        row.description = body.description
+    if body.tags is not None:
+        row.tags = sorted(set(body.tags))
+    return _presenter(ctx).model(row)
+
+
+@router.delete("/{model}", allow=Action.MODELS_WRITE, status_code=204)
+def delete_model(ctx: WorkspaceCtx, model: str) -> Response:
+    service.delete_model(ctx.session, service.get_model(ctx.session, ctx.workspace.id, model))
+    return Response(status_code=204)
+
+
+@router.get("/{model}/versions", allow=Action.MODELS_READ)
+def list_versions(ctx: WorkspaceCtx, model: str, page: PageParams) -> Page[Version]:
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    query = service.versions_of(row.id)
+    versions, cursor = paginate(ctx.session, query, page, by=VersionTable.number, descending=True)
+    return Page(items=_presenter(ctx).versions(row, versions), next_cursor=cursor)
+
+
+@router.post("/{model}/versions", allow=Action.MODELS_WRITE, status_code=201, max_body_bytes=CREATE_BODY_BYTES)
+def create_version(ctx: WorkspaceCtx, model: Name, body: CreateVersion) -> Version:
+    store = ArtifactStore(ctx.settings.artifacts_dir)
+    version = service.create_version(
+        ctx.session, store, ctx.workspace.id, model, body, created_by=ctx.principal.name, now=ctx.now
+    )
+    return _presenter(ctx).version(service.get_model(ctx.session, ctx.workspace.id, model), version)
+
+
+@router.post(
+    "/{model}/versions/archive",
+    allow=Action.MODELS_WRITE,
+    status_code=201,
+    body="raw",
+    max_body_bytes=MAX_ARCHIVE_BYTES,
+)
+async def create_version_from_archive(ctx: StreamCtx, model: Name, alias: Name | None = None) -> Version:
+    """A version from a tar, tar.gz or zip of a package folder."""
+    ctx.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ctx.settings.data_dir, prefix="upload-") as folder:
+        archive = Path(folder, "archive")
+        file = await asyncio.to_thread(archive.open, "wb")
+        try:
+            async for chunk in ctx.request.stream():
+                await asyncio.to_thread(file.write, chunk)
+        finally:
+            await asyncio.to_thread(file.close)
+        return await asyncio.to_thread(_version_from_archive, ctx, model, alias, archive)
+
+
+@router.get("/{model}/versions/{number}", allow=Action.MODELS_READ)
+def get_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
+    row, version = _find(ctx, model, number)
+    return _presenter(ctx).version(row, version)
+
+
+@router.post("/{model}/versions/{number}/start", allow=Action.MODELS_WRITE)
+def start_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
+    row, version = _find(ctx, model, number)
+    if version.state == VersionState.FAILED:
+        raise Conflict(
+            f"Version {number} failed while it was prepared: {version.reason}",
+            code="version_failed",
+            hint="Correct it and deploy again.",
+        )
+    deployments.start(deployments.of_version(ctx.session, version.id))
+    return _presenter(ctx).version(row, version)
+
+
+@router.post("/{model}/versions/{number}/stop", allow=Action.MODELS_WRITE)
+def stop_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
+    row, version = _find(ctx, model, number)
+    deployments.stop(deployments.of_version(ctx.session, version.id))
+    return _presenter(ctx).version(row, version)
+
+
+@router.put("/{model}/aliases/{alias}", allow=Action.MODELS_WRITE)
+def point_alias(ctx: WorkspaceCtx, model: str, alias: Name, body: PointAlias) -> Model:
+    row, version = _find(ctx, model, body.version)
+    service.point_alias(ctx.session, row, alias, version)
+    if alias == service.PRODUCTION:
+        ready_made.refresh(ctx.session, row, version, ctx.now)
+    return _presenter(ctx).model(row)
+
+
+@router.delete("/{model}/aliases/{alias}", allow=Action.MODELS_WRITE)
+def remove_alias(ctx: WorkspaceCtx, model: str, alias: str) -> Model:
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    service.remove_alias(ctx.session, row, alias)
+    return _presenter(ctx).model(row)
+
+
+@router.get("/{model}/versions/{number}/logs", allow=Action.MODELS_READ)
+def list_version_logs(
+    ctx: WorkspaceCtx,
+    model: str,
+    number: int,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 500,
+) -> LogPage:
+    _, version = _find(ctx, model, number)
+    subjects = events.subjects_of(version, deployments.of_version(ctx.session, version.id).id)
+    chunks = logs.list_chunks(ctx.session, subjects, after=after, limit=limit)
+    return LogPage(items=[events.log_line(chunk) for chunk in chunks], next_after=chunks[-1].id if chunks else after)
+
+
+@router.get("/{model}/versions/{number}/events", allow=Action.MODELS_READ)
+def stream_version_events(
+    ctx: StreamCtx, model: str, number: int, after: Annotated[int, Query(ge=0)] = 0, follow: bool = False
+) -> StreamingResponse:
+    with transaction(ctx.sessions) as session:
+        row = service.get_model(session, ctx.workspace.id, model)
+        version = service.get_version(session, row, number)
+    last_seen = ctx.request.headers.get("last-event-id", "")
+    start = max(after, int(last_seen)) if last_seen.isdigit() else after
+    return StreamingResponse(
+        events.version_events(ctx, row.id, version.id, after=start, follow=follow),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@router.get("/{model}/versions/{number}/files/{path:path}", allow=Action.MODELS_READ)
+def get_version_file(ctx: WorkspaceCtx, model: str, number: int, path: str) -> PlainTextResponse:
+    """A text file of the package, for reading. Binary files and those over half a megabyte are not shown."""
+    _, version = _find(ctx, model, number)
+    entry = next((entry for entry in version.files if entry["path"] == path), None)
+    if entry is None or entry["size"] > MAX_SHOWN_FILE_BYTES:
+        raise NotFound("There is no such file, or it is too large to show.")
+    try:
+        text = ArtifactStore(ctx.settings.artifacts_dir).read_text(entry["digest"], max_bytes=MAX_SHOWN_FILE_BYTES)
+    except UnicodeDecodeError:
+        raise NotFound("The file is not text.") from None
+    headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
+    return PlainTextResponse(text, headers=headers)
+
+
+def _version_from_archive(ctx: StreamContext, model: str, alias: str | None, archive: Path) -> Version:
+    store = ArtifactStore(ctx.settings.artifacts_dir)
+    with transaction(ctx.sessions) as session:
+        body = CreateVersion(files=archives.unpack(session, store, ctx.workspace.id, archive), alias=alias)
+        version = service.create_version(
+            session, store, ctx.workspace.id, model, body, created_by=ctx.principal.name, now=ctx.clock()
+        )
+        row = service.get_model(session, ctx.workspace.id, model)
+        return Presenter(session, ctx.settings, ctx.workspace.id, ctx.workspace.name).version(row, version)
+
+
+def _presenter(ctx: Context) -> Presenter:
+    return Presenter(ctx.session, ctx.settings, ctx.workspace.id, ctx.workspace.name)
+
+
+def _find(ctx: Context, model: str, number: int) -> tuple[ModelTable, VersionTable]:
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    return row, service.get_version(ctx.session, row, number)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from tenfold_platform.db import Base, CreatedAt, HasId
+
+
+class VersionState(StrEnum):
+    """How far a version's preparation is. Whether it runs now is its deployment's business."""
+
+    PENDING = "pending"
+    BUILDING = "building"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ModelTable(HasId, Base):
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    tags: Mapped[list[str]] = mapped_column(default=list)
+    last_number: Mapped[int] = mapped_column(default=0)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class VersionTable(HasId, Base):
+    """Immutable: a package, an environment, resources. Only its preparation's progress changes."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("model_id", "number"),)
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), index=True)
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    package_digest: Mapped[str]
+    files: Mapped[list[Any]]  # [{path, digest, size, executable}]
+    size_bytes: Mapped[int]
+    config: Mapped[dict[str, Any]]  # the normalised config.yaml
+    memory_bytes: Mapped[int]  # what a replica may use at most
+    framework: Mapped[str] = mapped_column(default="custom")
+    schema: Mapped[dict[str, Any]] = mapped_column(default=dict)  # ModelSchema
+    example: Mapped[Any | None] = mapped_column(JSONB)
+    warnings: Mapped[list[Any]] = mapped_column(default=list)
+    environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
+    alias_wanted: Mapped[str | None]  # set once the version is ready
+    state: Mapped[str] = mapped_column(default=VersionState.PENDING)
+    reason: Mapped[str] = mapped_column(default="")
+    hint: Mapped[str] = mapped_column(default="")
+    stages: Mapped[list[Any]] = mapped_column(default=list)  # [{name, state, seconds, detail}]
+    created_by: Mapped[str] = mapped_column(default="")
+    ready_at: Mapped[datetime | None]
+
+
+class AliasTable(Base):
+    __tablename__ = "model_aliases"
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"))
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())

@@ -1,0 +1,288 @@
+"""The real PostgreSQL and Redis, once for each test process; a fresh, migrated database for each test that asks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import hypothesis
+import psycopg
+import pytest
+import redis
+from playwright.sync_api import Browser, sync_playwright
+from psycopg import sql
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_platform import tables
+from tenfold_platform.auth import keys
+from tenfold_platform.auth.permissions import Role, Scope
+from tenfold_platform.auth.secrets import hash_password, hash_secret, new_token
+from tenfold_platform.auth.tables import KeyTable, SessionTable, UserTable
+from tenfold_platform.db import make_engine, make_sessions, transaction
+from tenfold_platform.migrations import migrate
+from tenfold_platform.settings import Settings
+from tenfold_platform.up.embedded import free_port
+from tenfold_platform.up.postgres import EmbeddedPostgres
+from tenfold_platform.up.redis import EmbeddedRedis
+from tenfold_platform.workspaces.tables import MembershipTable, WorkspaceTable
+
+assert tables.metadata.tables
+
+# in CI the same examples each time, so that a red run is about the change; elsewhere new ones are looked for
+hypothesis.settings.register_profile("ci", derandomize=True)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
+
+FORGETFUL = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "autovacuum": "off",
+    "max_connections": "200",
+}
+TEMPLATE = "tenfold_template"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+numbers = itertools.count(1)
+
+
+@dataclass
+class ManualClock:
+    """Time stands still until a test moves it."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+@pytest.fixture(scope="session")
+def servers_dir() -> Iterator[Path]:
+    """Not pytest's own: PostgreSQL's user must be able to enter it when the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="tenfold-tests-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def open_dir() -> Iterator[Path]:
+    """Like tmp_path, for what another user must be able to enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tenfold-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """One for the whole session. A test that wants to break it starts its own."""
+    server = EmbeddedPostgres(servers_dir / "postgres", free_port(), configuration=FORGETFUL)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a migrated database, to be cloned."""
+    _administer(postgres_server, sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
+    migrate(_url(postgres_server, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    yield from _database(postgres_server, "template1")
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, database_template: str) -> Iterator[str]:
+    yield from _database(postgres_server, database_template)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = make_engine(database_url, application_name="tests")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    return make_sessions(engine)
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers_dir: Path) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(servers_dir / "redis", free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """An empty one."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, once for the whole session: two of Playwright's loops cannot live in one process."""
+    named = os.environ.get("TENFOLD_CHROMIUM")
+    executable = named or next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "data_dir": tmp_path / "data",
+            "signing_key": "5e" * 32,
+            "studio_dir": tmp_path / "studio",
+        }
+    )
+
+
+@dataclass(frozen=True)
+class MadeKey:
+    row: KeyTable
+    text: str = field(repr=False)
+
+
+@pytest.fixture
+def make_workspace(sessions: sessionmaker[Session]) -> Callable[..., WorkspaceTable]:
+    def make(name: str | None = None, title: str = "") -> WorkspaceTable:
+        with transaction(sessions) as session:
+            workspace = WorkspaceTable(name=name or f"workspace-{next(numbers)}", title=title)
+            session.add(workspace)
+            session.flush()
+            session.refresh(workspace)
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def make_user(sessions: sessionmaker[Session]) -> Callable[..., UserTable]:
+    """A user, and (with a workspace) their membership."""
+
+    def make(
+        workspace: WorkspaceTable | None = None,
+        role: Role | str = Role.ADMIN,
+        *,
+        email: str | None = None,
+        password: str | None = None,
+        is_operator: bool = False,
+    ) -> UserTable:
+        with transaction(sessions) as session:
+            user = UserTable(
+                email=email or f"user-{next(numbers)}@example.com",
+                password_hash=hash_password(password) if password else None,
+                is_operator=is_operator,
+            )
+            session.add(user)
+            session.flush()
+            if workspace is not None:
+                session.add(MembershipTable(workspace_id=workspace.id, user_id=user.id, role=str(role)))
+        return user
+
+    return make
+
+
+@pytest.fixture
+def make_key(sessions: sessionmaker[Session]) -> Callable[..., MadeKey]:
+    def make(
+        workspace: WorkspaceTable,
+        *scopes: Scope | str,
+        name: str = "a key",
+        created_by: UserTable | None = None,
+        expires_at: datetime | None = None,
+    ) -> MadeKey:
+        with transaction(sessions) as session:
+            row, text = keys.create_key(
+                session,
+                workspace.id,
+                name=name,
+                scopes=[Scope(scope) for scope in scopes],
+                created_by=created_by.id if created_by else None,
+                expires_at=expires_at,
+            )
+        return MadeKey(row, text)
+
+    return make
+
+
+@pytest.fixture
+def make_session(sessions: sessionmaker[Session], clock: ManualClock) -> Callable[[UserTable], str]:
+    """Signs a user in: the cookie's value."""
+
+    def make(user: UserTable) -> str:
+        token = new_token()
+        with transaction(sessions) as session:
+            session.add(
+                SessionTable(
+                    token_hash=hash_secret(token),
+                    user_id=user.id,
+                    expires_at=clock() + timedelta(days=14),
+                    seen_at=clock(),
+                )
+            )
+        return token
+
+    return make
+
+
+def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{next(numbers)}"
+    _administer(
+        server,
+        sql.SQL("create database {} template {} strategy file_copy").format(
+            sql.Identifier(name), sql.Identifier(template)
+        ),
+    )
+    yield _url(server, name)
+    _administer(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def _administer(server: EmbeddedPostgres, statement: sql.Composed) -> None:
+    with psycopg.connect(_url(server, "postgres"), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _url(server: EmbeddedPostgres, database: str) -> str:
+    return f"{server.url.rpartition('/')[0]}/{database}"

@@ -1,0 +1,438 @@
+"""A real gateway on a real port and PostgreSQL, and workers that do as they are told: fakes that speak real frames."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import uvloop
+from sqlalchemy import update
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_platform.apps.tables import AppTable, ReleaseTable
+from tenfold_platform.auth.tokens import TokenKind, issue
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
+from tenfold_platform.environments.tables import EnvironmentTable
+from tenfold_platform.gateway.app import GatewayApp
+from tenfold_platform.gateway.context import Gateway
+from tenfold_platform.gateway.main import running
+from tenfold_platform.gateway.pool import PoolLimits
+from tenfold_platform.gateway.server import Server, listen, make_server
+from tenfold_platform.models.tables import AliasTable, ModelTable, VersionTable
+from tenfold_platform.settings import Settings
+from tenfold_platform.workspaces.tables import WorkspaceTable
+from tenfold_runtime.frames import Decoder, encode
+from tenfold_worklets.compile import compile_worklet
+from tenfold_worklets.document import load_worklet
+
+numbers = itertools.count(1)
+Behaviour = Callable[["FakeWorker", dict[str, Any], bytes, "Reply"], None]
+
+
+@dataclass
+class Reply:
+    """Sends the answers to one request."""
+
+    connection: socket.socket
+    id: int
+    lock: threading.Lock
+
+    def frame(self, header: dict[str, Any], payload: bytes = b"") -> None:
+        with self.lock:
+            self.connection.sendall(encode({"id": self.id, **header}, payload))
+
+    def ok(self, payload: bytes = b"{}", **header: Any) -> None:
+        self.frame({"ok": True, "status": 200, "content_type": "application/json", "seconds": 0.001, **header}, payload)
+
+    def error(self, status: int, code: str, message: str, **header: Any) -> None:
+        self.frame({"ok": False, "status": status, "code": code, "message": message, **header})
+
+
+def echo(worker: FakeWorker, header: dict[str, Any], payload: bytes, reply: Reply) -> None:
+    reply.ok(payload)
+
+
+@dataclass
+class FakeWorker:
+    """Listens on a unix socket and does what `behaviour` says with every request, each in its own thread."""
+
+    path: Path
+    behaviour: Behaviour = echo
+    requests: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
+    cancelled: list[int] = field(default_factory=list)
+    acknowledges: bool = True
+    hold: threading.Event = field(default_factory=threading.Event)
+    connections: list[socket.socket] = field(default_factory=list)
+    _listener: socket.socket | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.path}"
+
+    def start(self) -> FakeWorker:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen(64)
+        self._spawn(self._accept, self._listener)
+        return self
+
+    def die(self) -> None:
+        """As kill -9 would have it: the socket file stays, nobody listens, connections are cut."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        for connection in self.connections:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+        self.connections.clear()
+
+    def restart(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.start()
+
+    def close(self) -> None:
+        self.hold.set()
+        self.die()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            self._spawn(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        decoder, lock = Decoder(), threading.Lock()
+        with connection:
+            while True:
+                try:
+                    data = connection.recv(1 << 16)
+                except OSError:
+                    return
+                if not data:
+                    return
+                try:
+                    for frame in decoder.feed(data):
+                        self._take(frame.header, frame.payload, Reply(connection, frame.id, lock))
+                except OSError:  # it left before it could be told that its request is cancelled
+                    return
+
+    def _take(self, header: dict[str, Any], payload: bytes, reply: Reply) -> None:
+        if header["op"] == "cancel":
+            self.cancelled.append(header["cancel"])
+            if not self.acknowledges:
+                return
+            Reply(reply.connection, header["cancel"], reply.lock).error(499, "cancelled", "cancelled")
+            return
+        self.requests.append((header, payload))
+        self._spawn(self._answer, header, payload, reply)
+
+    def _answer(self, header: dict[str, Any], payload: bytes, reply: Reply) -> None:
+        try:
+            self.behaviour(self, header, payload, reply)
+        except OSError:
+            return
+
+
+@pytest.fixture
+def sockets_dir() -> Iterator[Path]:
+    """Short: a unix socket's path has at most 107 characters."""
+    folder = Path(tempfile.mkdtemp(prefix="tf-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_worker(sockets_dir: Path) -> Iterator[Callable[..., FakeWorker]]:
+    workers: list[FakeWorker] = []
+
+    def make(behaviour: Behaviour = echo) -> FakeWorker:
+        worker = FakeWorker(sockets_dir / f"{next(numbers)}.sock", behaviour).start()
+        workers.append(worker)
+        return worker
+
+    yield make
+    for worker in workers:
+        worker.close()
+
+
+@pytest.fixture
+def workspace(make_workspace: Callable[..., WorkspaceTable]) -> WorkspaceTable:
+    return make_workspace("acme")
+
+
+@pytest.fixture
+def key(workspace: WorkspaceTable, make_key: Callable[..., Any]) -> str:
+    return str(make_key(workspace, "predict").text)
+
+
+@dataclass
+class World:
+    """Puts rows where the controller and the api would."""
+
+    sessions: sessionmaker[Session]
+
+    def environment(self, workspace: WorkspaceTable) -> UUID:
+        with transaction(self.sessions) as session:
+            row = EnvironmentTable(
+                workspace_id=workspace.id, spec_digest=f"spec-{next(numbers)}", requirements=[], state="ready"
+            )
+            session.add(row)
+        return row.id
+
+    def model(
+        self,
+        workspace: WorkspaceTable,
+        name: str = "churn",
+        *,
+        number: int = 1,
+        alias: str | None = "production",
+        state: str = "ready",
+        reason: str = "",
+        runtime: dict[str, Any] | None = None,
+    ) -> VersionTable:
+        """A version of a model, which is made when it is the first."""
+        environment = self.environment(workspace)
+        with transaction(self.sessions) as session:
+            model = session.query(ModelTable).filter_by(workspace_id=workspace.id, name=name).one_or_none()
+            if model is None:
+                model = ModelTable(workspace_id=workspace.id, name=name)
+                session.add(model)
+                session.flush()
+            version = VersionTable(
+                workspace_id=workspace.id,
+                model_id=model.id,
+                number=number,
+                package_digest="0" * 64,
+                files=[],
+                size_bytes=0,
+                memory_bytes=0,
+                config={"runtime": runtime or {}},
+                environment_id=environment,
+                state=state,
+                reason=reason,
+            )
+            session.add(version)
+            session.flush()
+            if alias:
+                session.merge(AliasTable(model_id=model.id, name=alias, version_id=version.id))
+        return version
+
+    def deployment(self, version: VersionTable, *, desired: int = 1, unhealthy: str = "") -> UUID:
+        with transaction(self.sessions) as session:
+            row = DeploymentTable(
+                workspace_id=version.workspace_id,
+                kind="model",
+                version_id=version.id,
+                environment_id=version.environment_id,
+                desired_replicas=desired,
+                unhealthy_reason=unhealthy,
+            )
+            session.add(row)
+        return row.id
+
+    def code_deployment(self, workspace: WorkspaceTable, environment: UUID) -> UUID:
+        with transaction(self.sessions) as session:
+            row = DeploymentTable(workspace_id=workspace.id, kind="code", environment_id=environment)
+            session.add(row)
+        return row.id
+
+    def replica(self, deployment: UUID, address: str | None, *, state: str = "ready", reason: str = "") -> UUID:
+        with transaction(self.sessions) as session:
+            row = ReplicaTable(deployment_id=deployment, state=state, address=address, reason=reason)
+            session.add(row)
+        return row.id
+
+    def set_replica(self, id: UUID, **values: Any) -> None:
+        with transaction(self.sessions) as session:
+            session.execute(update(ReplicaTable).where(ReplicaTable.id == id).values(**values))
+
+    def served(
+        self, workspace: WorkspaceTable, worker: FakeWorker, name: str = "churn", **options: Any
+    ) -> VersionTable:
+        """A ready version with one ready replica."""
+        alias = options.pop("alias", "production")
+        version = self.model(workspace, name, alias=None, **options)
+        self.replica(self.deployment(version), worker.address)
+        if alias:
+            with transaction(self.sessions) as session:
+                session.merge(AliasTable(model_id=version.model_id, name=alias, version_id=version.id))
+        return version
+
+    def app(
+        self,
+        workspace: WorkspaceTable,
+        bundle: dict[str, Any],
+        name: str = "shop",
+        *,
+        access: str = "workspace",
+        number: int = 1,
+    ) -> AppTable:
+        """An app with a live release of that bundle."""
+        with transaction(self.sessions) as session:
+            app = session.query(AppTable).filter_by(workspace_id=workspace.id, name=name).one_or_none()
+            if app is None:
+                app = AppTable(workspace_id=workspace.id, name=name, title=name.title(), access=access)
+                session.add(app)
+                session.flush()
+            release = ReleaseTable(
+                workspace_id=workspace.id, app_id=app.id, number=number, state="ready", bundle=bundle, stages=[]
+            )
+            session.add(release)
+            session.flush()
+            app.live_release_id = release.id
+            session.flush()
+            session.refresh(app)
+        return app
+
+    def change(self, row: Any, **values: Any) -> None:
+        with transaction(self.sessions) as session:
+            session.execute(update(type(row)).where(type(row).id == row.id).values(**values))
+
+
+@pytest.fixture
+def world(sessions: sessionmaker[Session]) -> World:
+    return World(sessions)
+
+
+def make_bundle(
+    *worklets: str,
+    views: dict[str, Any] | None = None,
+    models: dict[str, VersionTable] | None = None,
+    environments: dict[str, UUID] | None = None,
+    code_digest: str | None = None,
+) -> dict[str, Any]:
+    """A release's bundle, as the api makes it, from worklets in YAML."""
+    plans = [compile_worklet(load_worklet(text, filename="worklet.yaml")) for text in worklets]
+    return {
+        "bundle": 1,
+        "app": {"name": "shop", "title": "Shop", "home": next(iter(views), None) if views else None},
+        "worklets": {plan.name: {"plan": json.loads(json.dumps(plan.to_json()))} for plan in plans},
+        "views": views or {},
+        "models": {
+            ref: {"model": ref.partition("@")[0], "version_id": str(version.id), "number": version.number}
+            for ref, version in (models or {}).items()
+        },
+        "environments": {name: str(id) for name, id in (environments or {}).items()},
+        "code_digest": code_digest,
+        "openapi": {"openapi": "3.1.0", "info": {"title": "Shop", "version": "1"}},
+    }
+
+
+@pytest.fixture
+def bundle_of() -> Callable[..., dict[str, Any]]:
+    return make_bundle
+
+
+@dataclass
+class Running:
+    """A gateway that serves in a thread of its own."""
+
+    url: str
+    port: int
+    gateway: Gateway
+    server: Server
+    loop: asyncio.AbstractEventLoop
+    settings: Settings
+
+    def wait_for(self, condition: Callable[[Gateway], Any], seconds: float = 5.0) -> None:
+        """Until the gateway's state is as expected: it follows the database by itself."""
+        deadline = time.monotonic() + seconds
+        while not condition(self.gateway):
+            assert time.monotonic() < deadline, "the gateway did not get there in time"
+            time.sleep(0.005)
+
+    def reload(self) -> None:
+        """The snapshot as of now."""
+        asyncio.run_coroutine_threadsafe(self.gateway.loader.load(), self.loop).result(10)
+
+    def flush(self) -> None:
+        """Every finished run is in PostgreSQL."""
+        asyncio.run_coroutine_threadsafe(self.gateway.spool.flush(), self.loop).result(10)
+
+    def client(self, key: str | None = None, **options: Any) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers | options.pop("headers", {}), timeout=20, **options)
+
+    def raw(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), 10)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Callable[..., Running]]:
+    """Starts gateways: `serve()`, `serve(limits=PoolLimits(queue_length=1))`, `serve(max_body_bytes=100)`."""
+    stops: list[Callable[[], None]] = []
+
+    def start(*, limits: PoolLimits | None = None, **overrides: Any) -> Running:
+        own = settings.model_copy(update=overrides)
+        started: Future[Running] = Future()
+        thread = threading.Thread(target=lambda: uvloop.run(_serve(own, limits, started)), name="gateway")
+        thread.start()
+        running = started.result(20)
+
+        def stop() -> None:
+            running.server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+        stops.append(stop)
+        return running
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+async def _serve(settings: Settings, limits: PoolLimits | None, started: Future[Running]) -> None:
+    try:
+        with listen("127.0.0.1", 0) as bound:
+            port = bound.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+            async with running(settings, limits=limits) as gateway:
+                server = make_server(GatewayApp(gateway), drain_seconds=5)
+                loop = asyncio.get_running_loop()
+                started.set_result(Running(url, port, gateway, server, loop, settings))
+                await server.serve(sockets=[bound])
+    except BaseException as error:
+        if not started.done():
+            started.set_exception(error)
+        raise
+
+
+@pytest.fixture
+def make_token(settings: Settings) -> Callable[..., str]:
+    def make(kind: TokenKind, workspace: WorkspaceTable, **options: Any) -> str:
+        signing_key = settings.signing_key.get_secret_value()
+        return issue(signing_key, kind, workspace_id=workspace.id, name=options.pop("name", "someone"), **options)[0]
+
+    return make

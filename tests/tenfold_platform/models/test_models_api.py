@@ -1,0 +1,229 @@
+"""Models over HTTP, up to the moment when engine and controller take over."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments.tables import DeploymentTable
+from tenfold_platform.models import service
+from tenfold_platform.models.tables import VersionState, VersionTable
+from tenfold_platform.settings import Settings
+
+PACKAGE = {
+    "config.yaml": b"requirements: []\nmodel_metadata: {tenfold: {}}\n",
+    "model/model.py": b"class Model:\n    def predict(self, inputs):\n        return inputs\n",
+}
+SCHEMA = {"form": "table", "fields": [{"name": "x", "type": "float"}], "output": {"kind": "regression"}}
+
+
+@pytest.fixture
+def world(make_workspace: Callable[..., Any], make_key: Callable[..., Any], as_key: Callable[..., Any]) -> Any:
+    """A client with the key of one workspace, and that workspace's address."""
+
+    class World:
+        workspace = make_workspace("acme")
+        client: httpx.Client = as_key(make_key(workspace, "deploy").text)
+        url = "/api/v1/workspaces/acme"
+
+        def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
+            entries = []
+            for path, content in files.items():
+                digest = hashlib.sha256(content).hexdigest()
+                answer = self.client.put(
+                    f"{self.url}/blobs/{digest}", content=content, headers={"Content-Type": "application/octet-stream"}
+                )
+                assert answer.is_success, answer.text
+                entries.append({"path": path, "digest": digest, "size": len(content)})
+            return entries
+
+        def create(self, files: dict[str, bytes] = PACKAGE, name: str = "wine", **more: Any) -> httpx.Response:
+            body = {"files": self.upload(files), **more}
+            return self.client.post(f"{self.url}/models/{name}/versions", json=body)
+
+        def get(self, path: str) -> Any:
+            answer = self.client.get(f"{self.url}{path}")
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+    return World()
+
+
+def make_ready(sessions: sessionmaker[Session], number: int) -> None:
+    """What the controller would do once the version's replica answered."""
+    with transaction(sessions) as session:
+        version = session.scalars(select(VersionTable).where(VersionTable.number == number)).one()
+        version.state = VersionState.READY
+
+
+def test_a_version_is_made_and_waits_for_its_environment(world: Any) -> None:
+    answer = world.create(schema=SCHEMA, example={"inputs": [{"x": 1}]})
+    assert answer.status_code == 201
+    version = answer.json()
+    assert (version["number"], version["state"]) == (1, "pending")
+    assert version["endpoint"].endswith("/v1/acme/models/wine@1/predict")
+    assert [stage["name"] for stage in version["stages"]] == [
+        "upload", "environment", "start", "load", "example", "app",
+    ]  # fmt: skip
+    assert version["environment"]["state"] == "pending"
+    assert version["schema"]["fields"][0]["name"] == "x"
+    (model,) = world.get("/models")["items"]
+    assert (model["name"], model["status"], model["latest_version"]) == ("wine", "building", 1)
+
+
+def test_the_second_version_with_the_same_requirements_shares_the_environment(world: Any) -> None:
+    first, second = world.create().json(), world.create().json()
+    assert (first["number"], second["number"]) == (1, 2)
+    assert first["environment"]["id"] == second["environment"]["id"]
+
+
+def test_files_that_are_not_uploaded_are_named(world: Any) -> None:
+    body = {"files": [{"path": "config.yaml", "digest": "0" * 64, "size": 3}]}
+    answer = world.client.post(f"{world.url}/models/wine/versions", json=body)
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert (error["code"], error["details"]) == ("missing_blobs", [{"path": "config.yaml", "digest": "0" * 64}])
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../b", "a\\b", "nul\x00", "C:/x"])
+def test_a_path_that_leads_elsewhere_is_refused(world: Any, path: str) -> None:
+    entry = world.upload({"x": b"1"})[0] | {"path": path}
+    answer = world.client.post(f"{world.url}/models/wine/versions", json={"files": [entry]})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["details"][0]["path"] == path
+
+
+def test_all_problems_of_a_package_are_reported_at_once(world: Any) -> None:
+    config = b"python_version: nonsense\nresources: {memory: lots}\nruntime: {predict_concurrency: none}\n"
+    answer = world.create({**PACKAGE, "config.yaml": config})
+    assert answer.status_code == 422
+    assert len(answer.json()["error"]["details"]) >= 3
+    assert world.client.get(f"{world.url}/models/wine").status_code == 404
+
+
+def test_a_wrong_field_is_a_400_that_names_it(world: Any) -> None:
+    answer = world.client.post(f"{world.url}/models/wine/versions", json={"files": [], "sizes": 1})
+    assert answer.status_code == 400
+    assert {detail["path"] for detail in answer.json()["error"]["details"]} >= {"sizes"}
+
+
+def test_only_a_ready_version_can_be_promoted_and_rollback_is_the_same(
+    world: Any, sessions: sessionmaker[Session]
+) -> None:
+    world.create()
+    world.create()
+    refused = world.client.put(f"{world.url}/models/wine/aliases/production", json={"version": 2})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "version_not_ready")
+    for number in (1, 2):
+        make_ready(sessions, number)
+    for number in (2, 1):
+        answer = world.client.put(f"{world.url}/models/wine/aliases/production", json={"version": number})
+        assert answer.json()["aliases"] == {"production": number}
+    with sessions() as session:
+        wanted = {
+            version.number: session.scalars(
+                select(DeploymentTable.desired_replicas).where(DeploymentTable.version_id == version.id)
+            ).one()
+            for version in session.scalars(select(VersionTable))
+        }
+    assert wanted == {1: 1, 2: 0}
+
+
+def test_stop_and_start(world: Any) -> None:
+    world.create()
+    for word, wanted in (("stop", 0), ("start", 1)):
+        answer = world.client.post(f"{world.url}/models/wine/versions/1/{word}")
+        assert answer.json()["deployment"]["desired_replicas"] == wanted
+
+
+def test_a_text_file_of_the_package_can_be_read_and_nothing_else(world: Any) -> None:
+    world.create({**PACKAGE, "data/weights.bin": b"\xff\x00"})
+    path = f"{world.url}/models/wine/versions/1/files"
+    assert world.client.get(f"{path}/model/model.py").text.startswith("class Model")
+    assert world.client.get(f"{path}/data/weights.bin").status_code == 404
+    assert world.client.get(f"{path}/..%2F..%2Fetc%2Fpasswd").status_code == 404
+
+
+def test_a_deleted_model_is_gone(world: Any, sessions: sessionmaker[Session]) -> None:
+    world.create()
+    assert world.client.delete(f"{world.url}/models/wine").status_code == 204
+    assert world.client.get(f"{world.url}/models/wine").status_code == 404
+    with sessions() as session:
+        assert session.scalars(select(VersionTable)).all() == []
+
+
+def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as tar:
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def regular(name: str) -> tarfile.TarInfo:
+    return tarfile.TarInfo(name)
+
+
+def link(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def send_archive(world: Any, data: bytes) -> httpx.Response:
+    answer: httpx.Response = world.client.post(
+        f"{world.url}/models/wine/versions/archive", content=data, headers={"Content-Type": "application/gzip"}
+    )
+    return answer
+
+
+def test_a_package_can_come_as_one_archive(world: Any) -> None:
+    answer = send_archive(world, archive(*[(regular(path), content) for path, content in PACKAGE.items()]))
+    assert answer.status_code == 201, answer.text
+    assert {file["path"] for file in answer.json()["files"]} == set(PACKAGE)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        (regular("../x"), b"evil"),
+        (regular("/tmp/tenfold-canary"), b"evil"),
+        (link("model/model.py", tarfile.SYMTYPE, "/etc/passwd"), b""),
+        (link("model/model.py", tarfile.LNKTYPE, "/etc/passwd"), b""),
+        (link("pipe", tarfile.FIFOTYPE, ""), b""),
+    ],
+    ids=["parent", "absolute", "symlink", "hardlink", "fifo"],
+)
+def test_an_archive_that_reaches_outside_is_refused_and_leaves_nothing(
+    world: Any, settings: Settings, member: tuple[tarfile.TarInfo, bytes]
+) -> None:
+    before = {path for path in settings.data_dir.parent.rglob("*") if path.is_file()}
+    answer = send_archive(world, archive((regular("config.yaml"), b"requirements: []\n"), member))
+    assert answer.status_code == 422, answer.text
+    assert "refused" in answer.json()["error"]["message"]
+    after = {path for path in settings.data_dir.parent.rglob("*") if path.is_file()}
+    assert after == before
+    assert world.client.get(f"{world.url}/models").json()["items"] == []
+
+
+def test_references_find_alias_number_and_production(world: Any, sessions: sessionmaker[Session]) -> None:
+    world.create()
+    make_ready(sessions, 1)
+    world.client.put(f"{world.url}/models/wine/aliases/staging", json={"version": 1})
+    with sessions() as session:
+        find = service.find_by_reference
+        assert find(session, world.workspace.id, "wine") is None
+        assert find(session, world.workspace.id, "wine@staging") is not None
+        assert find(session, world.workspace.id, "wine@1") is not None
+        assert find(session, world.workspace.id, "wine@2") is None
+        assert find(session, world.workspace.id, "beer@1") is None
