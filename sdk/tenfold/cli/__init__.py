@@ -1,0 +1,5 @@
+"""The `tenfold` command."""
+
+from tenfold.cli.command import main
+
+__all__ = ["main"]

@@ -1,0 +1,324 @@
+"""`tenfold.deploy`: package an object, send what the platform does not have yet, and watch it come alive."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from tenfold.client import Client, connect
+from tenfold.errors import CannotPackage, Conflict, DeployFailed, TenfoldError, Unavailable
+from tenfold.http import Event
+from tenfold.models import Model
+from tenfold.packaging.detect import detect
+from tenfold.packaging.package import ManifestEntry, Package
+from tenfold.progress import Progress, Stage, make_progress
+from tenfold.schema import ModelSchema
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
+UPLOADS_AT_ONCE = 4
+POLL_SECONDS = 1.0
+SHOWN_LOG_LINES = 15
+VERSION_STAGES = ("upload", "environment", "start", "load", "example", "app")
+
+
+def deploy(
+    model: Any,
+    name: str | None = None,
+    *,
+    example: Any = None,
+    schema: ModelSchema | dict[str, Any] | None = None,
+    alias: str | None = None,
+    requirements: Sequence[str] | None = None,
+    python: str | None = None,
+    description: str | None = None,
+    app: bool = True,
+    wait: bool = True,
+    workspace: str | None = None,
+    profile: str | None = None,
+    client: Client | None = None,
+    progress: Progress | None = None,
+) -> Model:
+    """Deploy a model; a second time under the same name makes a new version of it.
+
+    `model` is a fitted scikit-learn estimator or pipeline, a function, a class (or an instance) with the methods `load`
+    and `predict`, or the path of a Truss folder. Functions and classes of a notebook travel with their source.
+
+    name: lower-case letters, digits and hyphens. A folder, function or class may go without: its own name is used.
+    example: a few rows, or one input. It teaches the schema its types, is tried once the model is up, and fills the
+        form of the model's app.
+    schema: what the model takes and gives, where it should not be learned.
+    alias: what to point at this version when it is ready. The first version of a model becomes "production".
+    requirements: packages to add to (or put in the place of) the ones found, such as ["pandas==2.2.3"].
+    python: such as "3.12", when it is not the one running here.
+    app: whether to make an app for the model from its schema.
+    wait: whether to watch until it is ready. Ctrl+C stops watching; the deploy goes on.
+
+    Returns the model's handle, at this version. Raises CannotPackage (before anything is sent), DeployFailed, and what
+    else TenfoldError covers.
+    """
+    detected = detect(model)
+    folder = Path(os.fspath(model)).expanduser() if detected.kind == "folder" else None
+    name = _name(name, model, folder)
+    given = ModelSchema.of(schema) if schema is not None else None
+    own_client = client or (
+        connect(profile=profile) if workspace is None else connect(workspace=workspace, profile=profile)
+    )
+    shown = progress or make_progress()
+    with shown, tempfile.TemporaryDirectory(prefix="tenfold-") as scratch:
+        shown.begin(f"Deploying {name}", ("packaging", *VERSION_STAGES))
+        with shown.stage("packaging") as stage:
+            package = _package(
+                model, name, Path(scratch), detected.kind, folder, example, given, requirements, python, description
+            )
+            manifest = package.manifest()
+            stage.detail = f"{package.framework}, {len(manifest)} files, {_size(sum(one.size for one in manifest))}"
+        for note in package.notes:
+            shown.note(note)
+        with shown.stage("upload") as stage:
+            version = _send(own_client, name, package, manifest, alias, app, requirements, python, stage)
+        handle = Model(own_client, name, version["number"], version)
+        if not wait:
+            shown.note(f"Version {version['number']} is being prepared; look with `tenfold models show {name}`.")
+            return handle
+        version = _watch(handle, version, shown)
+        _conclude(handle, version, shown)
+    return handle
+
+
+# --- packaging
+
+
+def _package(
+    model: Any,
+    name: str,
+    root: Path,
+    kind: str,
+    folder: Path | None,
+    example: Any,
+    schema: ModelSchema | None,
+    requirements: Sequence[str] | None,
+    python: str | None,
+    description: str | None,
+) -> Package:
+    if folder is not None:
+        from tenfold.packaging.folders import package_folder  # each kind brings only its own code
+
+        return package_folder(folder, root, example=example, schema=schema)
+    options: dict[str, Any] = {
+        "example": example,
+        "schema": schema,
+        "requirements": requirements,
+        "python": python,
+        "description": description,
+    }
+    if kind == "estimator":
+        from tenfold.packaging.estimators import package_estimator
+
+        return package_estimator(model, name, root, **options)
+    from tenfold.packaging.callables import package_callable
+
+    return package_callable(model, name, root, **options)
+
+
+def _name(name: str | None, model: Any, folder: Path | None) -> str:
+    if name is None:
+        if folder is not None:
+            from tenfold.packaging.folders import name_of
+
+            name = _as_name(name_of(folder) or folder.resolve().name)
+        elif isinstance(getattr(model, "__name__", None), str):
+            name = _as_name(model.__name__)
+        else:
+            raise CannotPackage("The model has no name.", hint='Give it one: tenfold.deploy(model, "churn").')
+    if not NAME.match(name):
+        raise CannotPackage(
+            f"{name!r} is not a name for a model.",
+            hint=f"Use lower-case letters, digits and hyphens, beginning with a letter, such as {_as_name(name)!r}.",
+        )
+    return name
+
+
+def _as_name(text: str) -> str:
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", text)
+    name = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-")[:63]
+    return name if NAME.match(name) else f"model-{name}"[:63].rstrip("-")
+
+
+# --- sending
+
+
+def _send(
+    client: Client,
+    name: str,
+    package: Package,
+    manifest: Sequence[ManifestEntry],
+    alias: str | None,
+    app: bool,
+    requirements: Sequence[str] | None,
+    python: str | None,
+    stage: Stage,
+) -> dict[str, Any]:
+    """Uploads what is missing and makes the version."""
+    body: dict[str, Any] = {
+        "files": [entry.to_json() for entry in manifest],
+        "framework": package.framework,
+        "make_app": app,
+        "alias": alias,
+    }
+    if package.schema is not None:
+        body["schema"] = package.schema.to_json()
+    if package.example is not None:
+        body["example"] = package.example
+    if package.is_folder:  # its config.yaml says the rest, except for what was asked for here
+        body |= {"requirements": list(requirements)} if requirements is not None else {}
+        body |= {"python_version": python} if python is not None else {}
+    by_digest = {entry.digest: entry for entry in manifest}
+    for attempt in (1, 2):
+        _upload(client, by_digest, stage)
+        try:
+            version: dict[str, Any] = client.create("models", name, "versions", body=body)
+            return version
+        except Conflict as conflict:
+            if conflict.code != "missing_blobs" or attempt == 2:
+                raise
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _upload(client: Client, by_digest: dict[str, ManifestEntry], stage: Stage) -> None:
+    digests = sorted(by_digest)
+    missing: list[str] = []
+    for start in range(0, len(digests), 1000):
+        missing += client.ask("blobs", "missing", body={"digests": digests[start : start + 1000]})["missing"]
+    entries = [by_digest[digest] for digest in missing]
+    total = sum(entry.size for entry in entries)
+    if not entries:
+        stage.detail = "nothing new"
+        return
+    sent = 0
+    stage.detail = f"{_size(total)} in {len(entries)} files"
+    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+        jobs = {pool.submit(client.upload, entry.digest, entry.source): entry for entry in entries}
+        for job in as_completed(jobs):
+            job.result()
+            sent += jobs[job].size
+            stage.progress(sent, total)
+
+
+# --- watching
+
+
+def _watch(handle: Model, version: dict[str, Any], shown: Progress) -> dict[str, Any]:
+    """Follows the version until it is ready or has failed, and every stage has ended."""
+    try:
+        for event in follow_version(handle.client, handle.name, version["number"]):
+            if event.name == "version":
+                version = event.data
+                shown.update(version["stages"])
+            elif event.name == "log":
+                shown.log(event.data["source"], event.data["text"])
+    except KeyboardInterrupt:
+        shown.note(f"Stopped watching; the deploy goes on. Look with `tenfold models show {handle.name}`.")
+        raise
+    return version
+
+
+def follow_version(client: Client, name: str, number: int, *, after: int = 0, follow: bool = False) -> Iterator[Event]:
+    """`version` and `log` events, across lost connections; polls where streams do not get through."""
+    failures = 0
+    while True:
+        ended = False
+        try:
+            for event in client.events(
+                "models", name, "versions", number, "events", after=after, follow=follow or None
+            ):
+                failures = 0
+                if event.name == "log":
+                    after = event.data["id"]
+                elif event.name == "version":
+                    ended = _has_ended(event.data)
+                yield event
+            if ended and not follow:
+                return
+        except Unavailable:
+            pass
+        failures += 1
+        if failures >= 3:
+            yield from _poll(client, name, number, after)
+            return
+        time.sleep(0.2 * failures)
+
+
+def _poll(client: Client, name: str, number: int, after: int) -> Iterator[Event]:
+    while True:
+        version = client.get("models", name, "versions", number)
+        yield Event("version", version, None)
+        page = client.get("models", name, "versions", number, "logs", after=after)
+        for line in page["items"]:
+            after = line["id"]
+            yield Event("log", line, str(after))
+        if _has_ended(version) and not page["items"]:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _has_ended(version: dict[str, Any]) -> bool:
+    if version["state"] == "failed":
+        return True
+    open_stages = [stage for stage in version["stages"] if stage["state"] in ("waiting", "running")]
+    return version["state"] == "ready" and not open_stages
+
+
+# --- telling
+
+
+SOURCES: dict[str, Any] = {
+    "packaging": "your package",
+    "upload": "your package",
+    "environment": "your requirements",
+    "start": "the platform",
+    "load": "your code",
+    "example": "your code",
+    "app": "the platform",
+}
+
+
+def _conclude(handle: Model, version: dict[str, Any], shown: Progress) -> None:
+    handle.refresh(version)
+    if version["state"] != "ready":
+        failure = _failure(handle, version)
+        shown.failed(failure)
+        raise failure
+    shown.result(handle.summary())
+    late = next((stage for stage in version["stages"] if stage["state"] == "failed"), None)
+    if late is not None:
+        shown.note(f"The stage {late['name']} failed: {late['detail']}")
+
+
+def _failure(handle: Model, version: dict[str, Any]) -> DeployFailed:
+    stage = next((one["name"] for one in version["stages"] if one["state"] == "failed"), "")
+    source = "environment" if stage == "environment" else "worker"
+    try:
+        lines = handle.log_lines(sources=(source,))[-SHOWN_LOG_LINES:]
+    except TenfoldError:
+        lines = []
+    return DeployFailed(
+        f"Version {version['number']} of {handle.name} failed at {stage or 'its preparation'}: {version['reason']}",
+        stage=stage,
+        source=SOURCES.get(stage, "the platform"),
+        log="\n".join(lines),
+        hint=version.get("hint") or "",
+    )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

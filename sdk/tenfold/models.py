@@ -1,0 +1,408 @@
+"""A deployed model: ask it, look at it, promote and roll back its versions."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+import mimetypes
+import webbrowser
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tenfold.client import Client
+from tenfold.errors import Conflict, NotFound
+from tenfold.files import File
+from tenfold.schema import ModelSchema
+
+PRODUCTION = "production"
+PREDICT_SECONDS = 60.0
+BATCH_ROWS = 10_000
+
+
+class Model:
+    """One model of a workspace, at one version or alias.
+
+    Get one from `tenfold.deploy` or `tenfold.model("name@alias")`.
+    """
+
+    def __init__(
+        self, client: Client, name: str, reference: str | int | None = None, version: dict[str, Any] | None = None
+    ) -> None:
+        self.client = client
+        self.name = name
+        self.reference = None if reference is None else str(reference)
+        self._version = version
+
+    @classmethod
+    def find(cls, client: Client, reference: str) -> Model:
+        """By "name", "name@alias" or "name@3". Raises NotFound."""
+        name, _, wanted = reference.partition("@")
+        found = cls(client, name, wanted or None)
+        found.refresh()
+        return found
+
+    def __repr__(self) -> str:
+        at = f"@{self.reference}" if self.reference else ""
+        return f"<Model {self.name}{at}: {self.status}, {self.url}>"
+
+    # Asking it
+
+    def predict(self, inputs: Any = None, /, *, timeout: float = PREDICT_SECONDS, **arguments: Any) -> Any:
+        """What the model says about `inputs`.
+
+        A table model takes rows (a DataFrame, an array, a list of lists or of dicts; one row may come alone) and
+        returns its predictions as a numpy array, as the model itself would. Other models take the value, or their
+        arguments in a dict or by name, and return the answer as JSON has it; a Path or a picture is sent as a file.
+        `timeout` is in seconds. Raises InvalidInput, ModelFailed, TimedOut, Unavailable.
+        """
+        if self._form != "table":
+            return self.raw(self._body(inputs, arguments), timeout=timeout)
+        if arguments:
+            inputs = {**(inputs or {}), **arguments}
+        answers = [answer["predictions"] for answer in self._ask_rows(inputs, timeout)]
+        return _as_array([one for answer in answers for one in answer])
+
+    def predict_proba(self, inputs: Any, *, timeout: float = PREDICT_SECONDS) -> Any:
+        """The probabilities of the classes, one row for each row of `inputs`, in the order of `classes`."""
+        answers = list(self._ask_rows(inputs, timeout))
+        if any("probabilities" not in answer for answer in answers if answer["predictions"]):
+            raise Conflict(f"The model {self.name} gives no probabilities.", hint="Its estimator has no predict_proba.")
+        return _as_array([row for answer in answers for row in answer.get("probabilities", [])])
+
+    def raw(self, body: Any, *, timeout: float = PREDICT_SECONDS) -> Any:
+        """The model's own answer to a JSON body (or to bytes), as it came."""
+        path = f"/v1/{quote(self.client.workspace, safe='')}/models/{self._target}/predict"
+        if isinstance(body, bytes | bytearray):
+            headers = {"Content-Type": "application/octet-stream"}
+            response = self.client.gateway.request("POST", path, content=bytes(body), headers=headers, timeout=timeout)
+        else:
+            response = self.client.gateway.request("POST", path, json=body, timeout=timeout)
+        kind = response.headers.get("content-type", "")
+        if kind.startswith("application/json"):
+            return response.json()
+        return response.text if kind.startswith(("text/", "application/x-ndjson")) else response.content
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """The classes, in the order of the probabilities."""
+        return self.schema.output.classes if self.schema else None
+
+    # Looking at it
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version that this handle asks; None while its alias means none."""
+        return None if self._details is None else int(self._details["number"])
+
+    @property
+    def status(self) -> str:
+        """pending, building, starting, failed; or stopped, starting, running, unhealthy once it has been prepared."""
+        self.refresh()
+        details = self._details
+        if details is None:
+            return "not deployed"
+        return str(details["deployment"]["status"] if details["state"] == "ready" else details["state"])
+
+    @property
+    def schema(self) -> ModelSchema | None:
+        """What it takes and gives; None for a foreign folder that says nothing about it."""
+        details = self._details
+        return ModelSchema.of(details["schema"]) if details and details["schema"] else None
+
+    @property
+    def url(self) -> str:
+        """Where to send predictions."""
+        return f"{self.client.gateway_url}/v1/{self.client.workspace}/models/{self._target}/predict"
+
+    @property
+    def app_url(self) -> str | None:
+        """The address of the app that was made for it, to be sent to a colleague."""
+        app = self._details and self._details["app"]
+        return str(app["url"]) if app else None
+
+    def open(self) -> None:
+        """Opens its app in the browser."""
+        url = self.app_url
+        if url is None:
+            raise NotFound(f"The model {self.name} has no app.", hint="Deploy it with an example or a schema.")
+        webbrowser.open(url)
+
+    def curl(self) -> str:
+        """A line that asks it from a terminal. The key stays in $TENFOLD_KEY."""
+        example = self._details["example"] if self._details else None
+        body = _first_row_only(example if example is not None else {}, self.schema)
+        return curl_line(self.url, body)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """Every version, newest first, as the API shows it."""
+        return list(self.client.items("models", self.name, "versions"))
+
+    def logs(self, *, follow: bool = False) -> None:
+        """Prints the log of its build and of its replicas; with `follow`, until Ctrl+C."""
+        for line in self.follow_log() if follow else self.log_lines():
+            print(line)  # noqa: T201 (this is what it is for)
+
+    def log_lines(self, *, sources: Sequence[str] = ("environment", "worker")) -> list[str]:
+        after, found = 0, list[str]()
+        while True:
+            page = self.client.get("models", self.name, "versions", self._number, "logs", after=after)
+            found += [text for one in page["items"] if one["source"] in sources for text in one["text"].splitlines()]
+            if not page["items"]:
+                return found
+            after = page["next_after"]
+
+    def follow_log(self) -> Iterator[str]:
+        from tenfold.deploying import follow_version  # it imports this module
+
+        for event in follow_version(self.client, self.name, self._number, follow=True):
+            if event.name == "log":
+                yield from event.data["text"].splitlines()
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What to tell after a deploy: labels and texts."""
+        details = self._details or {}
+        aliases = details.get("aliases") or []
+        at = f" ({', '.join(aliases)})" if aliases else ""
+        lines = [("Version", f"{self.name} {self.version}{at}")]
+        endpoint = Model(self.client, self.name, None if PRODUCTION in aliases else self.version, self._version)
+        lines += [("Endpoint", endpoint.url), ("Try it", endpoint.curl())]
+        if self.schema:
+            lines.append(("Takes", describe_inputs(self.schema)))
+            lines.append(("Gives", describe_output(self.schema)))
+        if self.app_url:
+            lines.append(("App", self.app_url))
+        return lines
+
+    # Changing it
+
+    def promote(self, version: int | None = None, alias: str = PRODUCTION) -> Model:
+        """Makes `alias` mean a version (this handle's own, when not named). Returns a handle of the alias."""
+        number = version if version is not None else self._number
+        self.client.put("models", self.name, "aliases", alias, body={"version": number})
+        return Model.find(self.client, f"{self.name}@{alias}")
+
+    def rollback(self, alias: str = PRODUCTION) -> Model:
+        """Makes `alias` mean the newest ready version before the one it means now. Raises Conflict without one."""
+        current = self.client.get("models", self.name)["aliases"].get(alias)
+        if current is None:
+            raise Conflict(f"{self.name}@{alias} means no version, so there is nothing to roll back.")
+        older = [one["number"] for one in self.versions() if one["number"] < current and one["state"] == "ready"]
+        if not older:
+            raise Conflict(f"There is no ready version of {self.name} before version {current}.")
+        return self.promote(older[0], alias)
+
+    def delete(self) -> None:
+        """Deletes the model with all its versions."""
+        self.client.delete("models", self.name)
+
+    def refresh(self, version: dict[str, Any] | None = None) -> Model:
+        """Looks again at what the platform knows about it."""
+        self._version = version if version is not None else self._fetch()
+        self.__dict__.pop("_form", None)
+        return self
+
+    # Details
+
+    @property
+    def _details(self) -> dict[str, Any] | None:
+        if self._version is None:
+            self._version = self._fetch()
+        return self._version
+
+    @property
+    def _number(self) -> int:
+        if self.version is None:
+            raise NotFound(f"{self.name}@{self.reference or PRODUCTION} means no version yet.")
+        return self.version
+
+    @property
+    def _target(self) -> str:
+        return f"{self.name}@{self.reference}" if self.reference else self.name
+
+    @cached_property
+    def _form(self) -> str:
+        return self.schema.form if self.schema else "value"
+
+    def _fetch(self) -> dict[str, Any] | None:
+        number = self.reference
+        if number is None or not number.isdigit():
+            model = self.client.get("models", self.name)
+            wanted = model["aliases"].get(number or PRODUCTION)
+            if wanted is None and number is not None:
+                there = ", ".join(sorted(model["aliases"])) or "none"
+                raise NotFound(f"The model {self.name} has no alias {number!r}.", hint=f"It has: {there}.")
+            if wanted is None:
+                wanted = model["latest_version"]
+            if wanted is None:
+                return None
+            number = str(wanted)
+        found: dict[str, Any] = self.client.get("models", self.name, "versions", number)
+        return found
+
+    def _body(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
+        """Arguments by name; a model with one field also takes its value alone."""
+        schema = self.schema
+        if isinstance(inputs, Mapping) or (inputs is None and arguments):
+            return sendable({**(inputs or {}), **arguments})
+        if schema is not None and schema.form == "record" and schema.fields:
+            return sendable({schema.fields[0].name: inputs, **arguments})
+        return inputs if isinstance(inputs, bytes | bytearray) else sendable(inputs)
+
+    def _ask_rows(self, inputs: Any, timeout: float) -> Iterator[dict[str, Any]]:
+        for body in table_bodies(inputs):
+            yield self.raw(body, timeout=timeout)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(label)}</th><td>{_linked(text)}</td></tr>"
+            for label, text in [*self.summary(), ("Status", self.status)]
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{rows}</table>"
+
+
+# --- what travels
+
+
+def table_bodies(inputs: Any) -> Iterator[dict[str, Any]]:
+    """Requests for the rows of `inputs`, of at most BATCH_ROWS rows each."""
+    rows, columns = _rows(inputs)
+    for start in range(0, max(len(rows), 1), BATCH_ROWS):
+        part = rows[start : start + BATCH_ROWS]
+        yield {"inputs": part} if columns is None else {"dataframe_split": {"columns": columns, "data": part}}
+
+
+def _rows(inputs: Any) -> tuple[list[Any], list[str] | None]:
+    """Rows as JSON, and the columns' names where the rows are lists with names elsewhere."""
+    if _is_pandas(inputs) and hasattr(inputs, "columns"):
+        return json_value(inputs.astype(object).values.tolist()), [str(name) for name in inputs.columns]
+    if _is_pandas(inputs) and all(isinstance(name, str) for name in inputs.index):
+        return [{str(name): json_value(value) for name, value in inputs.items()}], None
+    value = json_value(inputs)
+    if not isinstance(value, list):
+        return [value], None
+    is_one_row = bool(value) and not any(isinstance(row, list | dict | str) for row in value)
+    return ([value] if is_one_row else value), None
+
+
+def json_value(value: Any) -> Any:
+    """Plain JSON out of numbers, arrays, tables, dates and containers; missing values become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): json_value(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_value(one) for one in value]
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if _is_pandas(value) and hasattr(value, "columns"):
+        return [json_value(row) for row in value.astype(object).to_dict("records")]
+    if hasattr(value, "toarray"):
+        value = value.toarray()
+    if hasattr(value, "tolist"):
+        return json_value(value.tolist())
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        return json_value(value.item())
+    raise TypeError(f"An object of the class {type(value).__name__} cannot be sent as JSON.")
+
+
+def sendable(value: Any) -> Any:
+    """JSON in which files, bytes and pictures are {name, type, size, data}."""
+    if isinstance(value, Mapping):
+        return {str(key): sendable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [sendable(one) for one in value]
+    if isinstance(value, Path):
+        media = mimetypes.guess_type(value.name)[0] or "application/octet-stream"
+        return File(value.name, media, value.read_bytes()).to_json()
+    if isinstance(value, bytes | bytearray):
+        return File("upload", "application/octet-stream", bytes(value)).to_json()
+    if type(value).__module__.partition(".")[0] == "PIL":
+        buffer = io.BytesIO()
+        value.save(buffer, format="PNG")
+        return File("image.png", "image/png", buffer.getvalue()).to_json()
+    return value.to_json() if isinstance(value, File) else json_value(value)
+
+
+def _is_pandas(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "pandas"
+
+
+def _as_array(values: list[Any]) -> Any:
+    """A numpy array where numpy is installed: who has a table model usually has it."""
+    try:
+        import numpy  # optional: the base install does not bring it
+    except ImportError:
+        return values
+    return numpy.array([math.nan if value is None else value for value in values])
+
+
+def curl_line(url: str, body: Any) -> str:
+    """A line that sends a JSON body from a terminal. The key stays in $TENFOLD_KEY."""
+    quoted = json.dumps(_without_bytes(body)).replace("'", "'\\''")
+    headers = "-H \"Authorization: Bearer $TENFOLD_KEY\" -H 'Content-Type: application/json'"
+    return f"curl {url} {headers} -d '{quoted}'"
+
+
+def _without_bytes(value: Any) -> Any:
+    """The value with a placeholder for what no one pastes into a terminal: base64 of a file."""
+    if isinstance(value, dict):
+        is_file = isinstance(value.get("data"), str) and {"name", "type"} <= value.keys()
+        return {key: "BASE64" if is_file and key == "data" else _without_bytes(one) for key, one in value.items()}
+    return [_without_bytes(one) for one in value] if isinstance(value, list) else value
+
+
+def _first_row_only(example: Any, schema: ModelSchema | None) -> Any:
+    """An example that fits on a line, its fields in the order of the schema."""
+    if not isinstance(example, dict):
+        return example
+    names = [field.name for field in schema.fields] if schema else []
+    rows = example.get("inputs")
+    if isinstance(rows, list):
+        return {**example, "inputs": [_ordered(row, names) for row in rows[:1]]}
+    return _ordered(example, names)
+
+
+def _ordered(row: Any, names: Sequence[str]) -> Any:
+    if not isinstance(row, dict):
+        return row
+    return {
+        name: row[name] for name in [*(one for one in names if one in row), *(one for one in row if one not in names)]
+    }
+
+
+def describe_inputs(schema: ModelSchema) -> str:
+    """The fields on one line: `alcohol float, colour str (red|white)`."""
+    shown = []
+    for field in schema.fields[:8]:
+        choices = (
+            f" ({'|'.join(map(str, field.choices[:5]))}{'|…' if len(field.choices) > 5 else ''})"
+            if field.choices
+            else ""
+        )
+        shown.append(f"{field.name} {field.type}{'?' if field.nullable else ''}{choices}")
+    more = f" and {len(schema.fields) - 8} more" if len(schema.fields) > 8 else ""
+    return f"{schema.form}: {', '.join(shown)}{more}" if shown else schema.form
+
+
+def describe_output(schema: ModelSchema) -> str:
+    output = schema.output
+    if output.classes:
+        classes = ", ".join(map(str, output.classes[:8])) + (", …" if len(output.classes) > 8 else "")
+        return f"{output.kind} ({classes}){' with probabilities' if output.probabilities else ''}"
+    return output.kind
+
+
+def _linked(text: str) -> str:
+    shown = html.escape(text)
+    if text.startswith(("http://", "https://")):
+        return f"<a href='{shown}' target='_blank' rel='noopener'>{shown}</a>"
+    return f"<code>{shown}</code>" if text.startswith("curl ") else shown
