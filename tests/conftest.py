@@ -61,7 +61,25 @@ BROWSER_ARGUMENTS = [
     "--disable-sync",
 ]
 
+# what makes a test slow without a mark of its own: real servers, real workers, thousands of archives
+SLOW_FIXTURES = frozenset({"postgres_server", "redis_server", "servers_dir"})
+SLOW_PLACES = (
+    "tenfold_runtime/",
+    "tenfold_deploy/test_archive",
+    "tenfold_deploy/test_environ",
+    "tenfold_deploy/test_local",
+)
+
 numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow whatever starts servers or workers, so that `./dev test fast` is done in seconds."""
+    for item in items:
+        starts_servers = not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if starts_servers or any(place in item.nodeid for place in SLOW_PLACES):
+            item.add_marker("slow")
 
 
 @dataclass
