@@ -63,10 +63,10 @@ def read_folder(root: Path) -> AppFolder:
 
 def check_folder(folder: AppFolder) -> Checked:
     """Reads worklets, views and code as the platform would, without it: names of models are not looked up."""
-    from tenfold_views import advise, lint  # weight: only when an app is checked
+    from tenfold_views import advise, lint, load_views  # weight: only when an app is checked
     from tenfold_worklets.app import check_app
 
-    views, unreadable = _load_views(folder.files)
+    views, unreadable = load_views(folder.files)
     called = _models_called(views.values())
     warnings: list[Problem] = []
 
@@ -156,23 +156,6 @@ def _name(app_file: bytes, root: Path) -> str:
     if not isinstance(name, str):
         raise CannotPackage(f"{root / APP_FILE} does not say what the app is called.", hint="Write `name: ...` in it.")
     return name
-
-
-def _load_views(files: Mapping[str, bytes]) -> tuple[dict[str, View], dict[str, list[Problem]]]:
-    from tenfold_expressions import DocumentError
-    from tenfold_views import load_view
-
-    views: dict[str, View] = {}
-    problems: dict[str, list[Problem]] = {}
-    for path, content in files.items():
-        name = path.removeprefix("views/").removesuffix(".yaml")
-        if path != f"views/{name}.yaml" or "/" in name:
-            continue
-        try:
-            views[name] = load_view(content.decode(errors="replace"), filename=path)
-        except DocumentError as error:
-            problems[name] = list(error.problems)
-    return views, problems
 
 
 def _models_called(views: Iterable[View]) -> set[str]:

@@ -8,7 +8,7 @@ client_document(view), server_queries(view)
 from tenfold_expressions import DocumentError, Problem
 from tenfold_views.build import ViewBuilder
 from tenfold_views.client import client_document, server_queries
-from tenfold_views.document import View, load_view, view_of
+from tenfold_views.document import View, load_view, load_views, view_of
 from tenfold_views.lint import advise, lint
 from tenfold_views.manifest import Manifest, load_manifest
 from tenfold_views.schema import json_schema
@@ -25,6 +25,7 @@ __all__ = [
     "lint",
     "load_manifest",
     "load_view",
+    "load_views",
     "server_queries",
     "view_of",
 ]

@@ -122,6 +122,24 @@ def load_view(text: str, *, filename: str) -> View:
     return _read(document.data, filename, lines)
 
 
+def load_views(files: Mapping[str, bytes]) -> tuple[dict[str, View], dict[str, list[Problem]]]:
+    """The views of an app's files that can be read, and for the others why not.
+
+    Views refer to each other, so all are read before one is checked.
+    """
+    views: dict[str, View] = {}
+    problems: dict[str, list[Problem]] = {}
+    for path, content in files.items():
+        name = path.removeprefix("views/").removesuffix(".yaml")
+        if path != f"views/{name}.yaml" or "/" in name:
+            continue
+        try:
+            views[name] = load_view(content.decode(errors="replace"), filename=path)
+        except DocumentError as error:
+            problems[name] = list(error.problems)
+    return views, problems
+
+
 def view_of(data: Mapping[str, Any], *, filename: str = "") -> View:
     """The same for a document that is already parsed, such as one made by `ViewBuilder`."""
     return _read(dict(data), filename, {})

@@ -20,7 +20,7 @@ from typing import Any
 
 from tenfold_deploy.archive import ArchiveError, check_path
 from tenfold_expressions import DocumentError, Problem
-from tenfold_views import View, advise, client_document, lint, load_view, server_queries
+from tenfold_views import View, advise, client_document, lint, load_views, server_queries
 from tenfold_worklets.app import AppBundle, check_app
 from tenfold_worklets.openapi import openapi_for_app
 from tenfold_worklets.plan import Plan
@@ -42,7 +42,7 @@ def check(files: Mapping[str, bytes], *, name: str, models: Mapping[str, Signatu
     problems = _check_paths(files)
     if problems:
         return CheckedApp(None, {}, tuple(problems))
-    views, view_problems = _load_views(files)
+    views, view_problems = load_views(files)
     warnings: list[Problem] = []
 
     def check_view(
@@ -60,21 +60,6 @@ def check(files: Mapping[str, bytes], *, name: str, models: Mapping[str, Signatu
     except DocumentError as error:
         return CheckedApp(None, views, tuple(error.problems))
     return CheckedApp(app, views, (), tuple(warnings))
-
-
-def _load_views(files: Mapping[str, bytes]) -> tuple[dict[str, View], dict[str, list[Problem]]]:
-    """The views that can be read, and for the others why not: views refer to each other, so all are read first."""
-    views: dict[str, View] = {}
-    problems: dict[str, list[Problem]] = {}
-    for path, content in files.items():
-        name = path.removeprefix("views/").removesuffix(".yaml")
-        if path != f"views/{name}.yaml" or "/" in name:
-            continue
-        try:
-            views[name] = load_view(content.decode(errors="replace"), filename=path)
-        except DocumentError as error:
-            problems[name] = list(error.problems)
-    return views, problems
 
 
 def _inputs_of(worklets: Mapping[str, Plan]) -> dict[str, dict[str, str]]:
