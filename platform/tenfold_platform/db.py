@@ -32,6 +32,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB,
         list[Any]: JSONB,
         list[str]: ARRAY(Text),
+        list[int]: ARRAY(BigInteger),
         str: Text,
         int: BigInteger,
         UUID: Uuid,

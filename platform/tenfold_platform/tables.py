@@ -10,6 +10,7 @@ from tenfold_platform.idempotency import tables as idempotency
 from tenfold_platform.logs import tables as logs
 from tenfold_platform.models import tables as models
 from tenfold_platform.runs import tables as runs
+from tenfold_platform.secrets import tables as secrets
 from tenfold_platform.workspaces import tables as workspaces
 
 metadata = Base.metadata
@@ -25,5 +26,6 @@ __all__ = [
     "metadata",
     "models",
     "runs",
+    "secrets",
     "workspaces",
 ]

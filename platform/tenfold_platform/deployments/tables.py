@@ -73,6 +73,7 @@ class ReplicaTable(HasId, Base):
     draining_since: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     load_seconds: Mapped[float | None]
-    memory_bytes: Mapped[int | None]
+    memory_bytes: Mapped[int | None]  # as last measured
+    peak_memory_bytes: Mapped[int | None]
     exit: Mapped[dict[str, Any] | None]  # {code, signal, reason}
     log_offset: Mapped[int] = mapped_column(default=0)  # how much of its log is in log_chunks

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from tenfold_platform.db import Base, HasId
@@ -40,8 +40,25 @@ class EnvironmentTable(HasId, Base):
     packages: Mapped[list[Any]] = mapped_column(default=list)  # [{name, version}]
     build_seconds: Mapped[float | None]
     built_at: Mapped[datetime | None]
+    size_bytes: Mapped[int | None]  # on disk
+    wanted_at: Mapped[datetime] = mapped_column(server_default=func.now())  # last asked for by a deploy or a release
     attempts: Mapped[int] = mapped_column(default=0)
     # who builds it now
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     fence: Mapped[int] = mapped_column(default=0)
+
+
+class NamedEnvironmentTable(HasId, Base):
+    """A list of requirements under a name ("nlp"), shared by apps and models. Editing it makes a new environment."""
+
+    __tablename__ = "named_environments"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(default="")
+    python_version: Mapped[str | None]
+    requirements: Mapped[list[str]]
+    environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    updated_by: Mapped[str] = mapped_column(default="")

@@ -17,7 +17,7 @@ IGNORED_COLUMNS: dict[str, frozenset[str]] = {
     "model_aliases": frozenset({"updated_at"}),
     "model_versions": frozenset({"stages", "hint", "warnings", "alias_wanted", "ready_at"}),
     "deployments": frozenset({"lease_owner", "lease_until", "fence"}),
-    "replicas": frozenset({"handle", "log_offset", "memory_bytes"}),
+    "replicas": frozenset({"handle", "log_offset", "memory_bytes", "peak_memory_bytes"}),
     "apps": frozenset({"description", "draft_revision", "last_number", "made_digest", "updated_at"}),
     "app_releases": frozenset({"stages", "hint", "note"}),
     "memberships": frozenset(),

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -61,9 +61,59 @@ class VersionTable(HasId, Base):
 
 
 class AliasTable(Base):
+    """A name for a version. With a canary, that share of its calls goes to another version."""
+
     __tablename__ = "model_aliases"
     model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
     version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"))
+    canary_version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_versions.id", ondelete="SET NULL"))
+    canary_percent: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class TrafficTable(Base):
+    """What the calls of one version came to in one minute. Gateways add to it every few seconds."""
+
+    __tablename__ = "model_traffic"
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(default=0)
+    refused: Mapped[int] = mapped_column(default=0)  # answered 4xx: the caller's fault
+    failed: Mapped[int] = mapped_column(default=0)  # answered 5xx
+    seconds: Mapped[float] = mapped_column(default=0.0)  # the sum of their durations
+    buckets: Mapped[list[int]] = mapped_column(default=list)  # calls by duration, see gateway/traffic.py
+
+
+class PredictionState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class PredictionTable(HasId, Base):
+    """An asynchronous prediction: accepted before it was answered, carried out by whichever gateway leases it."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_queue", "state", "id"),)
+    workspace_id: Mapped[UUID] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"), index=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(default=PredictionState.QUEUED)
+    content_type: Mapped[str]
+    body: Mapped[bytes]
+    accept: Mapped[str | None]
+    request_id: Mapped[str] = mapped_column(default="")
+    caller: Mapped[str] = mapped_column(default="")
+    status: Mapped[int | None]  # the HTTP status that a synchronous call would have had
+    answer: Mapped[bytes | None]
+    answer_type: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]  # {code, message, hint, ...} as the API's errors are
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    fence: Mapped[int] = mapped_column(default=0)

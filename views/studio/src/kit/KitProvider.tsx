@@ -17,6 +17,7 @@ export function KitProvider({ children, strict = false }: { children: ReactNode;
       cssVariablesResolver={strict ? undefined : cssVariablesResolver}
       withCssVariables={!strict}
       withGlobalClasses={!strict}
+      env={import.meta.env.MODE === "test" ? "test" : "default"} // tests see what a transition ends with
     >
       {children}
     </MantineProvider>
