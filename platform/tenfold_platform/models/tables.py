@@ -44,6 +44,7 @@ class VersionTable(HasId, Base):
     package_digest: Mapped[str]
     files: Mapped[list[Any]]  # [{path, digest, size, executable}]
     size_bytes: Mapped[int]
+    fetched: Mapped[list[Any]] = mapped_column(default=list)  # external data: [{path, digest, size, url}]
     config: Mapped[dict[str, Any]]  # the normalised config.yaml
     memory_bytes: Mapped[int]  # what a replica may use at most
     framework: Mapped[str] = mapped_column(default="custom")

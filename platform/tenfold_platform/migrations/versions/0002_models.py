@@ -20,6 +20,11 @@ def upgrade() -> None:
         "environments",
         sa.Column("wanted_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
     )
+    op.add_column(
+        "model_versions",
+        sa.Column("fetched", postgresql.JSONB(astext_type=sa.Text()), server_default="[]", nullable=False),
+    )
+    op.alter_column("model_versions", "fetched", server_default=None)
     op.add_column("replicas", sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=True))
     op.add_column("model_aliases", sa.Column("canary_version_id", sa.Uuid(), nullable=True))
     op.add_column("model_aliases", sa.Column("canary_percent", sa.Double(), server_default="0", nullable=False))
@@ -123,5 +128,5 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("workspace_id", "name", name=op.f("pk_secrets")),
     )
-    for table in ("model_aliases", "replicas"):
+    for table in ("model_aliases", "model_versions", "replicas"):
         watch.watch(table)
