@@ -33,6 +33,10 @@ from tenfold_platform.up.postgres import EmbeddedPostgres
 from tenfold_platform.up.redis import EmbeddedRedis
 from tenfold_platform.workspaces.tables import MembershipTable, WorkspaceTable
 
+from .installation import installation, new_installation
+
+__all__ = ["installation", "new_installation"]  # fixtures
+
 assert tables.metadata.tables
 
 # in CI the same examples each time, so that a red run is about the change; elsewhere new ones are looked for
@@ -191,6 +195,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
             "redis_url": redis_url,
             "data_dir": tmp_path / "data",
             "signing_key": "5e" * 32,
+            "secrets_key": "5c" * 32,
             "studio_dir": tmp_path / "studio",
         }
     )

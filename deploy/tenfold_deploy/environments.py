@@ -1,8 +1,9 @@
 """Environments: requirements resolved to a lock with hashes, and one virtual environment built per lock, by uv.
 
 `resolve` turns an `EnvironmentSpec` into a `Lock`; `build` turns a `Lock` into a folder, or finds it built.
-An environment grows in a folder beside its destination and is renamed when it is complete, so a destination
-that exists is whole. Neither function ever changes what is already built.
+An environment grows in a folder beside its destination and takes its place when it is complete, so a destination
+that exists is whole. What is built never changes; `build(anew=True)` puts the same once more in its place, and
+`remove` takes away what nobody needs. All three exclude each other, per destination, on the whole machine.
 
 uv runs with an empty environment but for what it needs to reach the machine's package indexes: code that
 runs during a build sees no secret of the platform.
@@ -10,7 +11,11 @@ runs during a build sees no secret of the platform.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import fcntl
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -20,6 +25,7 @@ import re
 import selectors
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -27,7 +33,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -115,6 +121,19 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Tools:
+    """What uv may use beside what the machine brings: a cache of its own for wheels, a folder for Python versions.
+
+    `python_downloads` says whether a Python version that is not on the machine may be fetched into `pythons`.
+    The machine's own UV_CACHE_DIR comes before `wheel_cache`.
+    """
+
+    wheel_cache: Path | None = None
+    pythons: Path | None = None
+    python_downloads: bool = False
+
+
+@dataclass(frozen=True)
 class Interpreter:
     path: Path
     version: str
@@ -124,38 +143,94 @@ class Interpreter:
         return ".".join(self.version.split(".")[:2])
 
 
-def resolve(spec: EnvironmentSpec, *, on_log: OnLog, timeout_seconds: float = BUILD_TIMEOUT_SECONDS) -> Lock:
+def resolve(
+    spec: EnvironmentSpec,
+    *,
+    on_log: OnLog,
+    timeout_seconds: float = BUILD_TIMEOUT_SECONDS,
+    tools: Tools = Tools(),
+) -> Lock:
     """Choose exact versions for `spec`, with the hash of every file they may come from."""
-    python = find_python(spec.python_version)
+    deadline = time.monotonic() + timeout_seconds
+    python = _get_python(spec.python_version, on_log, deadline, tools)
     if not spec.requirements and not spec.implied:
         return _lock(python, "")
-    deadline = time.monotonic() + timeout_seconds
+    run = _Uv(on_log, deadline, tools)
     implied = _implied_packages(spec)
     try:
-        return _lock(python, _compile(python, spec, implied, on_log, deadline))
+        return _lock(python, _compile(python, spec, implied, run))
     except EnvironmentFailed as failure:
         if not implied or failure.code in ("timed_out", "index_unreachable", "no_space"):
             raise
         on_log("The requirements leave no room for all the packages a Truss server brings; trying without those.")
-    return _lock(python, _compile(python, spec, (), on_log, deadline))
+    return _lock(python, _compile(python, spec, (), run))
 
 
-def build(lock: Lock, destination: Path, *, on_log: OnLog, timeout_seconds: float = BUILD_TIMEOUT_SECONDS) -> Built:
+def build(
+    lock: Lock,
+    destination: Path,
+    *,
+    on_log: OnLog,
+    timeout_seconds: float = BUILD_TIMEOUT_SECONDS,
+    tools: Tools = Tools(),
+    anew: bool = False,
+) -> Built:
     """Make the environment of `lock` at `destination`, or find it there.
 
+    `anew` makes it again although it is there, from the same lock, and puts it in the place of whatever was there:
+    processes that run from it keep the files they have open, and find equal ones under the old names.
     Any number of callers, in any number of processes, may build the same lock: one works, the others wait.
-    Raises EnvironmentFailed; `destination` then does not exist, unless it did before.
+    Raises EnvironmentFailed; `destination` is then as it was before.
     """
     started = time.monotonic()
     deadline = started + timeout_seconds
-    reused = True
-    if not is_built(destination, lock):
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with _only_builder(destination, on_log, deadline):
-            if not is_built(destination, lock):
-                reused = False
-                _build_beside(lock, destination, on_log, deadline)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with _only_builder(destination, on_log, deadline):
+        reused = not anew and is_built(destination, lock)
+        if not reused:
+            _build_beside(lock, destination, on_log, deadline, tools, anew=anew)
     return Built(destination / "bin" / "python", time.monotonic() - started, reused)
+
+
+def remove(destination: Path, *, unless: Callable[[], bool]) -> bool:
+    """Remove the environment at `destination`, and what broken-off builds of it left. False when it stays.
+
+    `unless` is asked while no build of it can begin or end: if that says so, only what was broken off goes. While it
+    is being built, everything stays.
+    """
+    try:
+        with _only_builder(destination, _silent, time.monotonic()):
+            doomed = _leftovers(destination)
+            is_needed = unless()
+            if not is_needed and destination.exists():
+                aside = destination.with_name(f".{destination.name}.removed-{os.getpid()}-{time.time_ns()}")
+                destination.rename(aside)
+                doomed.append(aside)
+    except EnvironmentFailed:
+        return False
+    for folder in doomed:
+        shutil.rmtree(folder, ignore_errors=True)
+    return not is_needed
+
+
+@dataclass(frozen=True)
+class Found:
+    """A destination on disk. `is_broken_off` says that the rest of a build or a removal lies beside it."""
+
+    destination: Path
+    is_broken_off: bool
+
+
+def look_around(folder: Path) -> list[Found]:
+    """Every destination below `folder`, also those of which only the rest of something broken off is there."""
+    whole, broken_off = set[str](), set[str]()
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        leftover = re.fullmatch(r"\.(.+)\.(?:building|removed)-[^.]+", entry.name)
+        if leftover:
+            broken_off.add(leftover[1])
+        elif not entry.name.startswith("."):
+            whole.add(entry.name)
+    return [Found(folder / name, name in broken_off) for name in sorted(whole | broken_off)]
 
 
 def is_built(destination: Path, lock: Lock) -> bool:
@@ -196,32 +271,76 @@ def canonical_python(version: str | None) -> str | None:
     return f"3.{int(match[1] or match[2])}"
 
 
-def find_python(version: str | None) -> Interpreter:
+def find_python(version: str | None, tools: Tools = Tools()) -> Interpreter:
     """An interpreter of `version` on this machine, the platform's own first. Raises EnvironmentFailed."""
     wanted = canonical_python(version) or own_python_version()
     if _as_numbers(wanted) < OLDEST_PYTHON:
         oldest = ".".join(map(str, OLDEST_PYTHON))
         raise EnvironmentFailed("python_unavailable", f"Python {wanted} is too old", f"Use Python {oldest} or newer.")
-    for path in _candidates().get(wanted, ()):
+    candidates = _candidates(tools)
+    for path in candidates.get(wanted, ()):
         interpreter = _ask_interpreter(path)
         if interpreter is not None and interpreter.minor == wanted:
             return interpreter
-    there = ", ".join(sorted(_candidates(), key=_as_numbers))
+    there = ", ".join(sorted(candidates, key=_as_numbers))
     hint = f"Choose one of: {there}; or install Python {wanted} there."
     raise EnvironmentFailed("python_unavailable", f"Python {wanted} is not on the platform's machine", hint)
 
 
-def python_versions() -> list[Interpreter]:
+def python_versions(tools: Tools = Tools()) -> list[Interpreter]:
     """One interpreter of every usable version on this machine, newest last."""
-    versions = sorted(_candidates(), key=_as_numbers)
-    answers = (_ask_interpreter(path) for version in versions for path in _candidates()[version][:1])
+    candidates = _candidates(tools)
+    answers = (_ask_interpreter(candidates[version][0]) for version in sorted(candidates, key=_as_numbers))
     return [interpreter for interpreter in answers if interpreter is not None]
 
 
-def _candidates() -> dict[str, list[Path]]:
+def installable_pythons(tools: Tools) -> list[str]:
+    """The versions that uv could fetch, such as "3.14.2", newest last: the newest of each minor version, releases only.
+
+    Asks nobody: uv knows them. Empty while downloads are off.
+    """
+    if not tools.python_downloads:
+        return []
+    command = [uv.find_uv_bin(), "python", "list", "--only-downloads", "--output-format", "json"]
+    try:
+        done = subprocess.run(
+            command, env=_downloading(tools), capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=True
+        )
+        listed = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+    versions = [
+        str(one["version"]) for one in listed if (one["implementation"], one["variant"]) == ("cpython", "default")
+    ]
+    usable = {version for version in versions if re.fullmatch(r"3\.\d+\.\d+", version)}
+    return sorted((version for version in usable if _as_numbers(version) >= OLDEST_PYTHON), key=_as_numbers)
+
+
+def _get_python(version: str | None, on_log: OnLog, deadline: float, tools: Tools) -> Interpreter:
+    """One that is on this machine, or fetched if that is allowed."""
+    try:
+        return find_python(version, tools)
+    except EnvironmentFailed as failure:
+        wanted = canonical_python(version) or own_python_version()
+        fetchable = {".".join(known.split(".")[:2]) for known in installable_pythons(tools)}
+        if tools.pythons is None or wanted not in fetchable:
+            raise failure
+    tools.pythons.mkdir(parents=True, exist_ok=True)
+    on_log(f"Python {wanted} is not on this machine; fetching it")
+    with _only_builder(tools.pythons / wanted, on_log, deadline):
+        _Uv(on_log, deadline, tools, _downloading(tools))(["python", "install", wanted, "--no-bin"], tools.pythons)
+    return find_python(version, tools)
+
+
+def _downloading(tools: Tools) -> dict[str, str]:
+    more = {"UV_PYTHON_INSTALL_DIR": str(tools.pythons)} if tools.pythons else {}
+    return uv_environment(os.environ, tools) | {"UV_PYTHON_DOWNLOADS": "manual"} | more
+
+
+def _candidates(tools: Tools) -> dict[str, list[Path]]:
     """Where interpreters may be, by version, best first; told from the file names, so nothing is run."""
     found: dict[str, list[Path]] = {own_python_version(): [_own_interpreter()]}
-    for folder in _interpreter_folders():
+    for folder in _interpreter_folders(tools):
         for path in sorted(folder.glob("python3.*")):
             name = re.fullmatch(r"python(3\.\d+)", path.name)
             if name and _as_numbers(name[1]) >= OLDEST_PYTHON and os.access(path, os.X_OK):
@@ -233,12 +352,13 @@ def _own_interpreter() -> Path:
     return Path(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def _interpreter_folders() -> Iterator[Path]:
+def _interpreter_folders(tools: Tools) -> Iterator[Path]:
     home = Path.home()
     pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
     data_home = Path(os.environ.get("XDG_DATA_HOME") or home / ".local/share")
     managed = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or data_home / "uv/python")
-    for versions in (pyenv / "versions", managed):
+    own = [tools.pythons] if tools.pythons else []
+    for versions in (*own, pyenv / "versions", managed):
         # The name sorts 3.9 after 3.13; within one minor version the newest patch should come first.
         yield from sorted(versions.glob("*/bin"), key=lambda folder: _as_numbers(folder.parent.name), reverse=True)
     on_path = os.environ.get("PATH", "").split(os.pathsep)
@@ -339,7 +459,8 @@ _PASSED_ON: Final = re.compile(
     |SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|(?:https?|all|no)_proxy|(?:HTTPS?|ALL|NO)_PROXY
     |UV_(?:DEFAULT_INDEX|INDEX|INDEX_.+|EXTRA_INDEX_URL|FIND_LINKS|KEYRING_PROVIDER|CACHE_DIR|NO_CACHE|OFFLINE
     |HTTP_TIMEOUT|HTTP_RETRIES|REQUEST_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|CONCURRENT_.+|EXCLUDE_NEWER
-    |CONFIG_FILE|NO_CONFIG|LINK_MODE|TORCH_BACKEND|RESOLUTION|PRERELEASE)""",
+    |CONFIG_FILE|NO_CONFIG|LINK_MODE|TORCH_BACKEND|RESOLUTION|PRERELEASE|PYTHON_INSTALL_MIRROR
+    |PYTHON_DOWNLOADS_JSON_URL)""",
     re.VERBOSE,
 )
 _SPELLED_FOR_UV: Final = {
@@ -352,28 +473,39 @@ _SPELLED_FOR_UV: Final = {
 }
 
 
-def uv_environment(machine: Mapping[str, str]) -> dict[str, str]:
+def uv_environment(machine: Mapping[str, str], tools: Tools = Tools()) -> dict[str, str]:
     """What uv gets to see of the machine's variables: how to reach the indexes, in pip's spelling or uv's."""
     passed = {name: value for name, value in machine.items() if _PASSED_ON.fullmatch(name)}
     for pip_name, uv_name in _SPELLED_FOR_UV.items():
         value = machine.get(pip_name, "").strip()
         if value:
             passed.setdefault(uv_name, ",".join(value.split()) if uv_name == "UV_FIND_LINKS" else value)
+    if tools.wheel_cache is not None:
+        passed.setdefault("UV_CACHE_DIR", str(tools.wheel_cache))
     return passed | {"UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"}
 
 
-def _compile(
-    python: Interpreter, spec: EnvironmentSpec, implied: tuple[str, ...], on_log: OnLog, deadline: float
-) -> str:
+def _compile(python: Interpreter, spec: EnvironmentSpec, implied: tuple[str, ...], run: _Uv) -> str:
     with tempfile.TemporaryDirectory(prefix="tenfold-resolve-") as name:
         folder = Path(name)
         (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in (*spec.requirements, *implied)))
+        constraints = ["--constraint", "constraints.txt"] if spec.constraints else []
         (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in spec.constraints))
-        on_log(f"Resolving {len(spec.requirements)} requirements for Python {python.version}")
-        command = ["pip", "compile", "requirements.txt", "--constraint", "constraints.txt", "--output-file", "lock.txt"]
+        run.on_log(f"Resolving {len(spec.requirements)} requirements for Python {python.version}")
+        command = ["pip", "compile", "requirements.txt", *constraints, "--output-file", "lock.txt"]
         options = ["--generate-hashes", "--no-header", "--no-annotate", "--python", str(python.path)]
-        _run_uv([*command, *options], folder, on_log, deadline)
+        replace(run, on_log=_without_hashes(run.on_log))([*command, *options], folder)
         return (folder / "lock.txt").read_text()
+
+
+def _without_hashes(on_log: OnLog) -> OnLog:
+    """uv prints the whole lock; people want to see the versions."""
+
+    def shorter(line: str) -> None:
+        if not line.startswith("    --hash="):
+            on_log(line.removesuffix(" \\"))
+
+    return shorter
 
 
 def _lock(python: Interpreter, pins: str) -> Lock:
@@ -381,27 +513,67 @@ def _lock(python: Interpreter, pins: str) -> Lock:
     return Lock(f"# tenfold lock 1: python {python.minor} {machine}\n{pins}")
 
 
-def _build_beside(lock: Lock, destination: Path, on_log: OnLog, deadline: float) -> None:
-    prefix = f".{destination.name}.building-"
-    for abandoned in destination.parent.glob(f"{prefix}*"):
+def _build_beside(lock: Lock, destination: Path, on_log: OnLog, deadline: float, tools: Tools, *, anew: bool) -> None:
+    for abandoned in _leftovers(destination):
         shutil.rmtree(abandoned, ignore_errors=True)
-    growing = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
+    run = _Uv(on_log, deadline, tools)
+    growing = Path(tempfile.mkdtemp(prefix=f".{destination.name}.building-", dir=destination.parent))
     try:
         growing.chmod(0o755)
-        python = find_python(lock.python_version)
+        python = _get_python(lock.python_version, on_log, deadline, tools)
         on_log(f"Creating an environment with Python {python.version}")
         # Relocatable: its scripts find the interpreter beside them, so it works after the rename.
-        _run_uv(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", str(python.path), "."],
-                growing, on_log, deadline)  # fmt: skip
+        run(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", str(python.path), "."], growing)
         if lock.packages:
             (growing / "requirements.lock").write_text(lock.text)
-            options = ["--require-hashes", "--python", "bin/python"]
-            _run_uv(["pip", "sync", "requirements.lock", *options], growing, on_log, deadline)
+            # The files of an environment are those of the cache: what is damaged in one is damaged in the other.
+            options = ["--no-cache"] if anew else []
+            run(["pip", "sync", "requirements.lock", "--require-hashes", "--python", "bin/python", *options], growing)
         _write_marker(growing / MARKER, lock, python)
-        growing.rename(destination)
-    except BaseException:
+        _put_in_place(growing, destination)
+    finally:
         shutil.rmtree(growing, ignore_errors=True)
-        raise
+    if anew and lock.packages:
+        with contextlib.suppress(EnvironmentFailed):  # only the next builds would notice
+            _Uv(_silent, deadline, tools)(["cache", "clean", *(name for name, _ in lock.packages)], destination.parent)
+
+
+def _leftovers(destination: Path) -> list[Path]:
+    """Of builds and removals of this destination that were cut off. Call it as the only builder."""
+    return [
+        found
+        for kind in ("building", "removed")
+        for found in destination.parent.glob(f".{glob.escape(destination.name)}.{kind}-*")
+    ]
+
+
+_RENAME_EXCHANGE: Final = 2
+_AT_FDCWD: Final = -100
+
+
+def _put_in_place(new: Path, destination: Path) -> None:
+    """`new` becomes `destination`. What was there lies where `new` was, in one step where the system can do that."""
+    if not os.path.lexists(destination):
+        new.rename(destination)
+        return
+    if _exchange(new, destination):
+        return
+    aside = destination.with_name(f".{destination.name}.removed-{os.getpid()}-{time.time_ns()}")
+    destination.rename(aside)
+    new.rename(destination)
+    aside.rename(new)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two names at once; False where neither the library nor the file system knows how."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    done = renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
+    if done != 0 and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+    return bool(done == 0)
 
 
 def _write_marker(path: Path, lock: Lock, python: Interpreter) -> None:
@@ -431,30 +603,45 @@ def _only_builder(destination: Path, on_log: OnLog, deadline: float) -> Iterator
         yield
 
 
-def _run_uv(arguments: list[str], folder: Path, on_log: OnLog, deadline: float) -> None:
-    """Run uv in `folder`, its lines going to `on_log`; raises EnvironmentFailed with the reason it gave."""
-    log = _Log(on_log)
-    process = subprocess.Popen(
-        [uv.find_uv_bin(), *arguments, *_configuration(os.environ), *_no_index(os.environ)],
-        cwd=folder,
-        env=uv_environment(os.environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        finished = _follow(process, log, deadline)
-    finally:
-        # Before it is reaped, while its pid cannot be another's: also what a build left running.
-        os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-    if not finished:
-        raise _timed_out()
-    if code != 0:
-        raise explain([*log.notable, *log.tail])
+@dataclass(frozen=True)
+class _Uv:
+    """Runs uv until a deadline, its lines going to `on_log`."""
+
+    on_log: OnLog
+    deadline: float
+    tools: Tools
+    environment: Mapping[str, str] | None = None
+
+    def __call__(self, arguments: list[str], folder: Path) -> None:
+        """Run one command in `folder`. Raises EnvironmentFailed with the reason it gave."""
+        log = _Log(self.on_log)
+        takes_index = arguments[0] in ("pip", "venv")
+        process = subprocess.Popen(
+            [
+                uv.find_uv_bin(),
+                *arguments,
+                *_configuration(os.environ),
+                *(_no_index(os.environ) if takes_index else ()),
+            ],
+            cwd=folder,
+            env=self.environment or uv_environment(os.environ, self.tools),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            finished = _follow(process, log, self.deadline)
+        finally:
+            # Before it is reaped, while its pid cannot be another's: also what a build left running.
+            os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        if not finished:
+            raise _timed_out()
+        if code != 0:
+            raise explain([*log.notable, *log.tail])
 
 
 def _follow(process: subprocess.Popen[bytes], log: _Log, deadline: float) -> bool:
@@ -534,6 +721,49 @@ def _no_index(machine: Mapping[str, str]) -> list[str]:
 
 def _without_credentials(line: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://****@", line)
+
+
+# --- disk --------------------------------------------------------------------------------------------------
+
+
+def disk_usage(path: Path) -> int:
+    """The bytes that a file or folder takes, each file once however many names it has. Links are not followed."""
+    total, seen = 0, set[tuple[int, int]]()
+    waiting = [path]
+    while waiting:
+        entry = waiting.pop()
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            status = entry.lstat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            total += status.st_blocks * 512
+            if stat.S_ISDIR(status.st_mode):
+                waiting += entry.iterdir()
+    return total
+
+
+def wheel_cache(tools: Tools) -> Path:
+    """Where uv keeps what it downloaded and built."""
+    machine = os.environ.get("UV_CACHE_DIR")
+    if machine:
+        return Path(machine)
+    return tools.wheel_cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
+
+
+def prune_wheel_cache(tools: Tools, *, everything: bool = False, timeout_seconds: float = 300.0) -> None:
+    """Drop what no longer serves a purpose from uv's cache, or all of it. Environments keep their files.
+
+    Waits for builds that use it. Raises EnvironmentFailed.
+    """
+    folder = wheel_cache(tools)
+    if folder.is_dir():
+        run = _Uv(_silent, time.monotonic() + timeout_seconds, tools)
+        run(["cache", "clean" if everything else "prune"], folder.parent)
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 # --- reasons -----------------------------------------------------------------------------------------------

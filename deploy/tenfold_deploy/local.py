@@ -257,6 +257,8 @@ def _arguments(spec: ReplicaSpec, address: str, secrets: Path) -> list[str]:
     arguments += ["--grace-seconds", "86400"]  # how long it may take to stop is said when it is stopped
     if spec.kind == "model":
         arguments += ["--root", str(spec.root), "--secrets-dir", str(secrets)]
+        if spec.environment is not None:
+            arguments += ["--environment", json.dumps(dict(spec.environment))]
     else:
         arguments += ["--code-root", str(spec.code_root)]
     return [*arguments, "--digest", spec.digest] if spec.digest else arguments

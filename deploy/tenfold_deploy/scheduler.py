@@ -48,7 +48,8 @@ class ReplicaSpec:
     """One worker to start. `root` is a model's package folder; `code_root` holds one folder per bundle digest.
 
     `secrets` reach user code only as the model's `secrets` argument; they are never part of a handle or of the
-    environment.
+    environment. `environment` is what a model's constructor and `setup_environment` get: such as
+    `{"name": "production"}`.
     """
 
     replica_id: str
@@ -59,6 +60,7 @@ class ReplicaSpec:
     digest: str | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, Any] | None = None
     resources: Resources = Resources()
     labels: Mapping[str, str] = field(default_factory=dict)
 

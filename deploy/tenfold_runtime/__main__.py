@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from tenfold_runtime import streams
 from tenfold_runtime.bundles import CodeHost
 from tenfold_runtime.frames import MAX_PAYLOAD_BYTES, parse_address
+from tenfold_runtime.managed import ServerHost, has_own_server
 from tenfold_runtime.model import ModelHost
 from tenfold_runtime.server import TERMINATION_GRACE_SECONDS, Host, Server
 
@@ -31,10 +33,12 @@ def main(arguments: Optional[List[str]] = None) -> None:
 async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     host: Host
-    if options.kind == "model":
-        host = ModelHost(options.root, options.secrets_dir, loop)
-    else:
+    if options.kind == "code":
         host = CodeHost(options.code_root, loop)
+    elif has_own_server(options.root):
+        host = ServerHost(options.root, options.secrets_dir, loop)
+    else:
+        host = ModelHost(options.root, options.secrets_dir, options.environment, loop)
     server = Server(
         host,
         options.listen,
@@ -67,6 +71,7 @@ def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--root", type=_folder, help="the model's package folder")
     parser.add_argument("--code-root", type=_folder, help="the folder of code bundles, one folder per digest")
     parser.add_argument("--secrets-dir", type=_folder, help="a folder with one file per secret")
+    parser.add_argument("--environment", type=_object, help="what the model is deployed as: a JSON object")
     parser.add_argument("--digest", help="told back in health answers")
     parser.add_argument("--listen", type=parse_address, required=True, help="unix:PATH or tcp:HOST:PORT")
     parser.add_argument("--max-payload", type=int, default=MAX_PAYLOAD_BYTES, help="bytes")
@@ -77,6 +82,13 @@ def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
     if options.kind == "code" and not options.code_root:
         parser.error("--kind code needs --code-root")
     return options
+
+
+def _object(text: str) -> Optional[Dict[str, Any]]:
+    value = json.loads(text)
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
 
 
 def _folder(path: str) -> Path:

@@ -5,6 +5,7 @@ The JSON Schema of its input and output, and the check of a value against them.
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import inspect
 import typing
@@ -99,6 +100,50 @@ def schema_of(annotation: Any) -> Optional[Dict[str, Any]]:
     if holds_pydantic(annotation):
         return _pydantic_schema(annotation)
     return _light_schema(annotation, 0)
+
+
+def truss_schema(input_annotation: Any, output_annotation: Any) -> Optional[Dict[str, Any]]:
+    """What a Truss server's schema route answers: only Pydantic models and generators count. None: it has no schema."""
+    inputs = input_annotation if is_pydantic(input_annotation) else None
+    outputs, streams = _truss_output(output_annotation)
+    if inputs is None and outputs is None and streams is None:
+        return None
+    return {
+        "input_schema": None if inputs is None else _pydantic_schema(inputs),
+        "output_schema": None if outputs is None else _pydantic_schema(outputs),
+        "supports_streaming": streams,
+    }
+
+
+def _truss_output(annotation: Any) -> Tuple[Any, Optional[bool]]:
+    """The model that a return annotation promises, and whether it may stream (None: it promises neither)."""
+    if is_pydantic(annotation):
+        return annotation, False
+    if _is_generator(annotation):
+        return None, True
+    awaited = _awaited_model(annotation)
+    if awaited is not None:
+        return awaited, False
+    if _is_union(typing.get_origin(annotation)):
+        choices = typing.get_args(annotation)
+        models = [choice if is_pydantic(choice) else _awaited_model(choice) for choice in choices]
+        found = [model for model in models if model is not None]
+        if len(choices) == 2 and len(found) == 1 and any(map(_is_generator, choices)):
+            return found[0], True
+    return None, None
+
+
+def _is_generator(annotation: Any) -> bool:
+    origin = typing.get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, (collections.abc.Iterator, collections.abc.AsyncIterator))
+
+
+def _awaited_model(annotation: Any) -> Any:
+    origin = typing.get_origin(annotation)
+    if not isinstance(origin, type) or not issubclass(origin, collections.abc.Awaitable):
+        return None
+    inner = typing.get_args(annotation)[-1:]
+    return inner[0] if inner and is_pydantic(inner[0]) else None
 
 
 def _pydantic_check(annotation: Any, path: str) -> Check:

@@ -67,6 +67,9 @@ class CodeHost:
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]:
         return {"call": self.call, "describe": self.describe}
 
+    def close(self) -> None:
+        """Nothing of it outlives the worker's process."""
+
     async def call(self, frame: Frame, _: Output) -> Answer:
         """Runs the frame's steps one after the other, until one fails."""
         header = frame.header

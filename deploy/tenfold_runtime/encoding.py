@@ -104,6 +104,11 @@ def _slow(value: Any) -> Tuple[bytes, List[str]]:
         return json.dumps(simple, separators=(",", ":"), allow_nan=False).encode("ascii"), _summary(lost)
 
 
+def step_towards_json(value: Any) -> Any:
+    """One step from an object of a library towards what JSON can carry, or the value itself when there is none."""
+    return _convert(value)
+
+
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value; send null")
 
@@ -203,12 +208,20 @@ def _convert(value: Any) -> Any:
     if isinstance(value, type):
         return value
     if callable(getattr(value, "model_dump", None)) and hasattr(type(value), "model_fields"):
-        return value.model_dump()
+        return _from_pydantic(value)
     if callable(getattr(value, "dict", None)) and hasattr(type(value), "__fields__"):
         return value.dict()
     if callable(getattr(value, "tolist", None)):
         return value.tolist()
     return value
+
+
+def _from_pydantic(value: Any) -> Any:
+    """As JSON, with the model's own serializers; as Python objects where one of its fields has no JSON form."""
+    try:
+        return value.model_dump(mode="json")
+    except Exception:  # numpy arrays and the like, which are written below
+        return value.model_dump()
 
 
 def _missing(value: Any) -> Any:

@@ -5,6 +5,7 @@ Every failure becomes one Fault, and a Fault becomes one answer frame.
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
 from typing import Any, Dict, Optional
@@ -19,7 +20,8 @@ _BAD_INPUT_STATUSES = (400, 422)
 class Fault(Exception):
     """One failure, as it is told to the caller.
 
-    `source` is "user" (their code), "input" (what was sent) or "worker" (this process).
+    `source` is "user" (their code), "input" (what was sent) or "worker" (this process). `detail` and `headers` are
+    those of an HTTPException that user code raised.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Fault(Exception):
         hint: Optional[str] = None,
         details: Any = None,
         traceback: Optional[str] = None,
+        detail: Any = None,
+        headers: Optional[Dict[str, str]] = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -41,6 +45,8 @@ class Fault(Exception):
         self.hint = hint
         self.details = details
         self.traceback = traceback
+        self.detail = detail
+        self.headers = headers
 
     def again(self) -> Fault:
         """The same failure as a fresh exception, for one that is raised to many callers."""
@@ -52,6 +58,8 @@ class Fault(Exception):
             hint=self.hint,
             details=self.details,
             traceback=self.traceback,
+            detail=self.detail,
+            headers=self.headers,
         )
 
     def to_json(self) -> Dict[str, Any]:
@@ -64,6 +72,8 @@ class Fault(Exception):
             "hint": self.hint,
             "details": self.details,
             "traceback": self.traceback,
+            "detail": self.detail,
+            "headers": self.headers,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -74,6 +84,10 @@ def bad_input(message: str, *, hint: Optional[str] = None, details: Any = None) 
 
 def bad_output(message: str, *, hint: Optional[str] = None) -> Fault:
     return Fault("bad_output", message, source="user", hint=hint)
+
+
+def load_failed(message: str, *, hint: Optional[str] = None, traceback: Optional[str] = None) -> Fault:
+    return Fault("load_failed", message, status=503, source="user", hint=hint, traceback=traceback)
 
 
 def cancelled() -> Fault:
@@ -132,22 +146,22 @@ def _is_ours(filename: str) -> bool:
 def _http_fault(error: BaseException, status: int) -> Fault:
     """The status is the user's choice. With a 4xx the code says that the caller is at fault, not that it failed."""
     detail = getattr(error, "detail", None)
-    message = detail if isinstance(detail, str) else _describe(error)
-    details = None if isinstance(detail, str) else detail
     try:
-        import json
-
-        json.dumps(details)
+        json.dumps(detail)
     except (TypeError, ValueError, RecursionError):
-        details = None
+        detail = str(detail)
+    message = detail if isinstance(detail, str) else _describe(error)
+    headers = getattr(error, "headers", None)
     is_callers = 400 <= status < 500
     return Fault(
         "bad_input" if status in _BAD_INPUT_STATUSES else "http",
         message[:_MESSAGE_CHARACTERS],
         status=status,
         source="input" if is_callers else "user",
-        details=details,
+        details=None if isinstance(detail, str) else detail,
         traceback=None if is_callers else trimmed_traceback(error),
+        detail=detail,
+        headers={str(name).lower(): str(value) for name, value in headers.items()} if headers else None,
     )
 
 

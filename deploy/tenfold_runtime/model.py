@@ -3,89 +3,58 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
+import os
+import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
+from typing import Any, Awaitable, Callable, Dict, Mapping, Optional
 
-from tenfold_runtime import streams
-from tenfold_runtime.annotations import Check, checker, hints, schema_of
+from tenfold_runtime import build, places, streams
 from tenfold_runtime.answers import Answer, Output
-from tenfold_runtime.encoding import decode_body
-from tenfold_runtime.faults import Fault, user_fault
+from tenfold_runtime.faults import Fault, load_failed
 from tenfold_runtime.frames import Frame
-from tenfold_runtime.package import LazyDataResolver, Secrets, enter, load_failed, model_class, read_config
-from tenfold_runtime.threads import Interrupted, Threads, UserLoop, is_async
+from tenfold_runtime.methods import (
+    OPENAI_METHODS,
+    Endpoint,
+    LoadedModel,
+    Method,
+    awaited,
+    constructor_arguments,
+    reported,
+)
+from tenfold_runtime.package import LazyDataResolver, Secrets, enter, model_class, read_config
+from tenfold_runtime.requests import Call
+from tenfold_runtime.responses import is_response, respond
+from tenfold_runtime.sockets import Conversation
+from tenfold_runtime.threads import Interrupted, Threads, UserLoop
 
 _THREADS = 40
 _MOST_PLACES = 1000
 _HEALTH_CHECK_SECONDS = 0.5
+_NOTICE_SECONDS = 5.0  # what a method that has the request gets to notice that its caller is gone
 
-
-class Method:
-    """One method of the user's class, and how it wants to be called."""
-
-    def __init__(self, function: Callable[..., Any], name: str, *, takes_input: bool = True) -> None:
-        self.function = function
-        self.name = name
-        self.is_async = is_async(function)
-        self.takes_input = _takes_input(function, name) if takes_input else _takes_nothing(function, name)
-
-    def __call__(self, value: Any) -> Any:
-        """Calls it here and now; what it raises becomes the user's Fault."""
-        try:
-            return self.function(value) if self.takes_input else self.function()
-        except Interrupted:
-            raise
-        except BaseException as error:
-            raise reported(error) from None
-
-    async def on_loop(self, value: Any) -> Any:
-        result = self(value)
-        return await _awaited(result) if inspect.isawaitable(result) else result
-
-
-class LoadedModel:
-    """The user's model, ready to be called: its methods, what its annotations promise, and its configuration."""
-
-    def __init__(self, instance: Any, config: Mapping[str, Any]) -> None:
-        self.instance = instance
-        self.concurrency = max(1, int(config["runtime"]["predict_concurrency"]))
-        predict = getattr(instance, "predict", None)
-        if not callable(predict):
-            raise load_failed(
-                f"{type(instance).__name__} has no method predict.", hint="Define `def predict(self, inputs)` on it."
-            )
-        self.predict = Method(predict, "predict")
-        self.preprocess = _optional_method(instance, "preprocess")
-        self.postprocess = _optional_method(instance, "postprocess")
-        self.is_healthy = _optional_method(instance, "is_healthy", takes_input=False)
-        first, last = self.preprocess or self.predict, self.postprocess or self.predict
-        self.input_annotation = _input_annotation(first)
-        self.output_annotation = hints(last.function).get("return", inspect.Parameter.empty)
-        self.check: Optional[Check] = checker(self.input_annotation, light=False)
-        self._needs_input = first.takes_input
-
-    def inputs(self, payload: bytes, content_type: str) -> Any:
-        """The request's body as the first method takes it. Raises Fault `bad_input`."""
-        if not payload and not self._needs_input:
-            return None
-        value = decode_body(payload, content_type)
-        return value if self.check is None else self.check(value)
-
-    def schema(self) -> Dict[str, Any]:
-        return {"inputs": schema_of(self.input_annotation), "outputs": schema_of(self.output_annotation)}
+Prepare = Callable[[], Any]
 
 
 class ModelHost:
-    """Loads the model in the background and answers `predict` and `schema`. Lives on the worker's event loop."""
+    """Loads the model in the background and answers for it. Lives on the worker's event loop."""
 
     kind = "model"
 
-    def __init__(self, root: Path, secrets_folder: Optional[Path], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        root: Path,
+        secrets_folder: Optional[Path],
+        environment: Optional[Mapping[str, Any]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self._root = root
-        self._secrets = Secrets(secrets_folder)
+        self._secrets_folder = secrets_folder
+        self._environment = environment
+        self._loop = loop
         self._threads = Threads(loop, limit=_THREADS)
         self._places = Threads(loop, limit=_MOST_PLACES)  # how many really run in it is decided by slots
         self._user_loop = UserLoop(loop)
@@ -108,33 +77,84 @@ class ModelHost:
         if self._failure is not None:
             fields["error"] = self._failure.to_json()
         if self._model is not None:
-            fields.update(places=self._model.concurrency, occupied=self.occupied)
+            fields.update(places=self._model.concurrency, occupied=self.occupied, methods=self._model.methods)
         if self._model is not None and self._model.is_healthy is not None:
             fields["healthy"] = await self._ask_model(self._model.is_healthy)
         return fields
 
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]:
-        return {"predict": self.predict, "schema": self.schema}
+        return {
+            "predict": self.predict,
+            "method": self.method,
+            "websocket": self.websocket,
+            "schema": self.schema,
+            "metrics": self.metrics,
+        }
+
+    def close(self) -> None:
+        """Nothing of it outlives the worker's process."""
 
     async def predict(self, frame: Frame, output: Output) -> Answer:
         """The body of the answer, or what ends a stream whose parts went to `output`. Raises Fault."""
         model = self._ready()
-        content_type = str(frame.header.get("content_type") or "application/json")
-        prepare: Callable[[], Any] = partial(model.inputs, frame.payload, content_type)
-        if model.preprocess is not None:
-            prepare = partial(_same, await self._apply(model.preprocess, prepare))
-        async with _Slot(self) as slot:
-            result = await self._predict(model, prepare, output, slot)
-        if isinstance(result, Answer):
-            return result
-        if model.postprocess is not None:
-            result = await self._apply(model.postprocess, partial(_same, result))
-        answer: Answer = await self._threads.run(partial(Answer.of, result))
+        if model.predict is None:
+            raise _no_such_method("predict", model)
+        call = Call(frame.header, frame.payload)
+        watch = _ReadWatch(self._loop, output, model.read_timeout_seconds)
+        try:
+            return await self._predict(model, call, output)
+        except asyncio.CancelledError:
+            call.disconnect()
+            watch.raise_if_late()
+            raise
+        finally:
+            watch.stop()
+
+    async def method(self, frame: Frame, output: Output) -> Answer:
+        """One of the methods that speak OpenAI's protocol, as `predict`."""
+        model = self._ready()
+        name = str(frame.header.get("method"))
+        endpoint = model.endpoints.get(name)
+        if name not in OPENAI_METHODS or endpoint is None:
+            raise _no_such_method(name, model)
+        call = Call(frame.header, frame.payload)
+        watch = _ReadWatch(self._loop, output, model.read_timeout_seconds)
+        try:
+            value = await self._drained(endpoint.method, partial(_inputs, endpoint, call), call, output)
+            return await self._encoded(value, call)
+        except asyncio.CancelledError:
+            call.disconnect()
+            watch.raise_if_late()
+            raise
+        finally:
+            watch.stop()
+
+    async def websocket(self, frame: Frame, output: Output) -> Answer:
+        """A conversation, over the output's channel."""
+        model = self._ready()
+        channel = output.channel
+        if model.websocket is None or channel is None:
+            raise _no_such_method("websocket", model)
+        call, function = Call(frame.header, frame.payload), model.websocket.function
+
+        async def converse() -> Answer:
+            return await Conversation(call, channel).hold(function)
+
+        try:
+            answer: Answer = await self._user_loop.run(converse, patience_seconds=_NOTICE_SECONDS)
+        except asyncio.CancelledError:
+            channel.end()
+            raise
         return answer
 
     async def schema(self, *_: object) -> Answer:
         """What the annotations tell about input and output."""
         answer: Answer = await self._threads.run(partial(Answer.of, self._ready().schema()))
+        return answer
+
+    async def metrics(self, *_: object) -> Answer:
+        """What the model counts with prometheus_client, if it does."""
+        answer: Answer = await self._threads.run(_metrics)
         return answer
 
     # Loading
@@ -143,6 +163,7 @@ class ModelHost:
         started = time.perf_counter()
         try:
             model = await self._threads.run(self._make)
+            await self._set_up(model)
             await self._run_load(model)
         except asyncio.CancelledError:
             raise
@@ -156,29 +177,40 @@ class ModelHost:
 
     def _make(self) -> LoadedModel:
         config = read_config(self._root)
+        streams.show_logging(debug=bool(config["runtime"]["enable_debug_logs"]))
         enter(self._root, config)
+        build.run_once(self._root, config)
+        places.prepare(self._root, config, self._secrets_folder)
         kind = model_class(self._root, config)
         data_dir = self._root / str(config["data_dir"])
+        with contextlib.suppress(OSError):  # a package without data has an empty folder for it, as in Truss
+            data_dir.mkdir(exist_ok=True)
         offered = {
             "config": config,
             "data_dir": data_dir,
-            "secrets": self._secrets,
+            "secrets": Secrets(self._secrets_folder, config["secrets"]),
             "lazy_data_resolver": LazyDataResolver(data_dir),
-            "environment": None,
+            "environment": None if self._environment is None else dict(self._environment),
         }
-        return LoadedModel(kind(**_constructor_arguments(kind, offered)), config)
+        return LoadedModel(kind(**constructor_arguments(kind, offered)), config)
+
+    async def _set_up(self, model: LoadedModel) -> None:
+        if model.setup_environment is not None and self._environment is not None:
+            await self._apply(model.setup_environment, partial(_same, dict(self._environment)), None)
 
     async def _run_load(self, model: LoadedModel) -> None:
-        load = _optional_method(model.instance, "load", takes_input=False)
-        if load is None:
+        if model.load is None:
             return
-        try:
-            await self._apply(load, _nothing)
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            streams.report("load failed and is tried once more")
-            await self._apply(load, _nothing)
+        retries = int(os.environ.get("NUM_LOAD_RETRIES_TRUSS", "1"))
+        for _ in range(max(0, retries)):
+            try:
+                await self._apply(model.load, _nothing, None)
+                return
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                streams.report("load failed and is tried once more")
+        await self._apply(model.load, _nothing, None)
 
     def _state(self) -> str:
         if self._failure is not None:
@@ -201,33 +233,87 @@ class ModelHost:
 
     async def _check_health(self, method: Method) -> None:
         try:
-            self._healthy = bool(await self._apply(method, _nothing))
+            self._healthy = bool(await self._apply(method, _nothing, None))
         except Fault:
             self._healthy = False
 
     # Predicting
 
-    async def _apply(self, method: Method, argument: Callable[[], Any]) -> Any:
+    async def _predict(self, model: LoadedModel, call: Call, output: Output) -> Answer:
+        predict = model.predict
+        assert predict is not None
+        prepare: Prepare = partial(_inputs, model.endpoints["predict"], call)
+        if model.preprocess is not None:
+            prepare = partial(_same, await self._apply(model.preprocess, prepare, call))
+        if model.postprocess is None:
+            async with _Slot(self) as slot:
+                value = await self._drained(predict, prepare, call, output, slot)
+            return await self._encoded(value, call)
+        async with _Slot(self) as slot:
+            result = await self._result(predict, prepare, call, slot)
+            if inspect.isgenerator(result) or inspect.isasyncgen(result) or is_response(result):
+                raise _postprocess_excluded(result)
+        value = await self._drained(model.postprocess, partial(_same, result), call, output)
+        return await self._encoded(value, call)
+
+    async def _apply(self, method: Method, argument: Prepare, call: Optional[Call]) -> Any:
+        """What a method returns, outside of the places of predict."""
+        patience = _NOTICE_SECONDS if method.takes_request else 0.0
         if method.is_async:
             value = await self._threads.run(argument)
-            return await self._user_loop.run(partial(method.on_loop, value))
-        value = await self._threads.run(lambda: method(argument()))
-        return await self._user_loop.run(partial(_awaited, value)) if inspect.isawaitable(value) else value
+            return await self._user_loop.run(partial(method.on_loop, value, call), patience_seconds=patience)
+        value = await self._threads.run(lambda: method(argument(), call), patience_seconds=patience)
+        if inspect.isawaitable(value):
+            return await self._user_loop.run(partial(awaited, value), patience_seconds=patience)
+        return value
 
-    async def _predict(self, model: LoadedModel, prepare: Callable[[], Any], output: Output, slot: _Slot) -> Any:
-        """An Answer, or a value that is not encoded yet."""
-        predict = model.predict
-        if predict.is_async:
-            result = await self._user_loop.run(lambda: predict.on_loop(prepare()), ended=slot.hold())
+    async def _result(self, method: Method, prepare: Prepare, call: Call, slot: _Slot) -> Any:
+        """What predict returns, as it is."""
+        patience = _NOTICE_SECONDS if method.takes_request else 0.0
+        if method.is_async:
+            value = await self._user_loop.run(
+                lambda: method.on_loop(prepare(), call), ended=slot.hold(), patience_seconds=patience
+            )
         else:
-            result = await self._places.run(partial(_predict_here, model, prepare, output), ended=slot.hold())
-        if inspect.isawaitable(result):
-            result = await self._user_loop.run(partial(_awaited, result), ended=slot.hold())
-        if inspect.isasyncgen(result):
-            return await self._user_loop.run(partial(_drained_on_loop, result, output), ended=slot.hold())
-        if inspect.isgenerator(result):
-            return await self._places.run(partial(_drained, result, output), ended=slot.hold())
-        return result
+            value = await self._places.run(
+                lambda: method(prepare(), call), ended=slot.hold(), patience_seconds=patience
+            )
+        if inspect.isawaitable(value):
+            return await self._user_loop.run(partial(awaited, value), ended=slot.hold(), patience_seconds=patience)
+        return value
+
+    async def _drained(
+        self, method: Method, prepare: Prepare, call: Call, output: Output, slot: Optional[_Slot] = None
+    ) -> Any:
+        """What a method that has the last word returns, as an Answer if it is one already: the end of a stream."""
+        hold = _hold_nothing if slot is None else slot.hold
+        threads = self._threads if slot is None else self._places
+        patience = _NOTICE_SECONDS if method.takes_request else 0.0
+        if method.is_async:
+            value = await self._user_loop.run(
+                lambda: method.on_loop(prepare(), call), ended=hold(), patience_seconds=patience
+            )
+        else:
+            value = await threads.run(
+                partial(_answered_here, method, prepare, call, output), ended=hold(), patience_seconds=patience
+            )
+        if inspect.isawaitable(value):
+            value = await self._user_loop.run(partial(awaited, value), ended=hold(), patience_seconds=patience)
+        if inspect.isasyncgen(value):
+            drain = partial(_drained_on_loop, value, call, output)
+            return await self._user_loop.run(drain, ended=hold(), patience_seconds=patience)
+        if is_response(value):
+            run = partial(_responded, value, call, output)
+            return await self._user_loop.run(run, ended=hold(), patience_seconds=patience)
+        if inspect.isgenerator(value):
+            return await threads.run(partial(_drained, value, call, output), ended=hold(), patience_seconds=patience)
+        return value
+
+    async def _encoded(self, value: Any, call: Call) -> Answer:
+        answer: Answer = value
+        if not isinstance(value, Answer):
+            answer = await self._threads.run(partial(Answer.of, value, call))
+        return answer
 
 
 class _Slot:
@@ -261,22 +347,75 @@ class _Slot:
             self._host.slots.release()
 
 
-def _predict_here(model: LoadedModel, prepare: Callable[[], Any], output: Output) -> Any:
+class _ReadWatch:
+    """Ends a stream whose next part does not come in time, by cancelling the task that serves it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, output: Output, seconds: float) -> None:
+        self._loop = loop
+        self._output = output
+        self._seconds = seconds
+        self._task = asyncio.current_task()
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._stopped = False
+        self._late = False
+        output.begun = self._begin
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def raise_if_late(self) -> None:
+        if self._late:
+            raise Fault(
+                "stream_timeout",
+                f"The model gave no part of its stream for {self._seconds:g} s.",
+                status=504,
+                source="user",
+                hint="Let it yield more often, or raise runtime.streaming_read_timeout in config.yaml.",
+            ) from None
+
+    def _begin(self) -> None:
+        self._loop.call_soon_threadsafe(self._check)
+
+    def _check(self) -> None:
+        since = self._output.waiting_since
+        remaining = self._seconds if since is None else since + self._seconds - time.monotonic()
+        if self._stopped:
+            return
+        if remaining > 0:
+            self._timer = self._loop.call_later(remaining, self._check)
+            return
+        self._late = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _answered_here(method: Method, prepare: Prepare, call: Call, output: Output) -> Any:
     """The whole way in one thread where nothing else has to run in between.
 
     A change of threads costs more than many a predict.
     """
-    value = model.predict(prepare())
+    value = method(prepare(), call)
     if inspect.isgenerator(value):
-        return _drained(value, output)
-    if model.postprocess is not None or inspect.isawaitable(value) or inspect.isasyncgen(value):
+        return _drained(value, call, output)
+    if inspect.isawaitable(value) or inspect.isasyncgen(value) or is_response(value):
         return value
-    return Answer.of(value)
+    return Answer.of(value, call)
 
 
-def _drained(parts: Any, output: Output) -> Answer:
+def _inputs(endpoint: Endpoint, call: Call) -> Any:
+    """The body as the method takes it. Raises Fault `bad_input`."""
+    method = endpoint.method
+    if not method.takes_input and (method.takes_request or not call.payload):
+        return None
+    value = call.body()
+    return value if endpoint.check is None else endpoint.check(value)
+
+
+def _drained(parts: Any, call: Call, output: Output) -> Answer:
     try:
-        return output.drain(parts)
+        return output.drain(parts, call)
     except Interrupted:
         raise
     except BaseException as error:
@@ -285,9 +424,9 @@ def _drained(parts: Any, output: Output) -> Answer:
         parts.close()
 
 
-async def _drained_on_loop(parts: Any, output: Output) -> Answer:
+async def _drained_on_loop(parts: Any, call: Call, output: Output) -> Answer:
     try:
-        return await output.drain_async(parts)
+        return await output.drain_async(parts, call)
     except asyncio.CancelledError:
         raise
     except BaseException as error:
@@ -296,21 +435,45 @@ async def _drained_on_loop(parts: Any, output: Output) -> Answer:
         await parts.aclose()
 
 
-async def _awaited(value: Awaitable[Any]) -> Any:
+async def _responded(response: Any, call: Call, output: Output) -> Answer:
     try:
-        return await value
+        return await respond(response, call, output)
     except asyncio.CancelledError:
         raise
     except BaseException as error:
         raise reported(error) from None
 
 
-def reported(error: BaseException) -> Fault:
-    """The user's Fault, its traceback written to the log."""
-    fault = user_fault(error)
-    if fault is not error and fault.traceback:
-        streams.report(fault.traceback)
-    return fault
+def _no_such_method(name: str, model: LoadedModel) -> Fault:
+    return Fault(
+        "no_such_method",
+        f"The model has no method {name}. It has {', '.join(model.methods)}.",
+        status=404,
+        source="input",
+        hint=f"Define `{name}` on its class, or call one that it has.",
+    )
+
+
+def _postprocess_excluded(result: Any) -> Fault:
+    """Truss's rule: what a generator or a response gives cannot be processed any further."""
+    if inspect.isgenerator(result):
+        result.close()
+    what = "a response object" if is_response(result) else "a generator (streaming)"
+    message = f"If the predict function returns {what}, you cannot use postprocessing."
+    streams.report(message)
+    return Fault("user_error", message, source="user", hint="Do all of it in predict, and remove postprocess.")
+
+
+def _metrics() -> Answer:
+    client = sys.modules.get("prometheus_client")
+    if client is None or not hasattr(client, "generate_latest"):
+        return Answer(b"", "text/plain; version=0.0.4; charset=utf-8")
+    for name in ("PROCESS_COLLECTOR", "PLATFORM_COLLECTOR", "GC_COLLECTOR"):  # about the process, not the model
+        try:
+            client.REGISTRY.unregister(getattr(client, name))
+        except (KeyError, AttributeError):
+            continue
+    return Answer(client.generate_latest(client.REGISTRY), client.CONTENT_TYPE_LATEST)
 
 
 def _same(value: Any) -> Any:
@@ -321,79 +484,13 @@ def _nothing() -> None:
     return None
 
 
+def _hold_nothing() -> None:
+    return None
+
+
 def _load_fault(error: BaseException) -> Fault:
     if isinstance(error, Fault) and error.code == "load_failed":
         return error
     fault = reported(error)
     message = f"The model could not be loaded. {fault.message}"
     return load_failed(message, hint=fault.hint, traceback=fault.traceback)
-
-
-def _optional_method(instance: Any, name: str, *, takes_input: bool = True) -> Optional[Method]:
-    function = getattr(instance, name, None)
-    return Method(function, name, takes_input=takes_input) if callable(function) else None
-
-
-def _constructor_arguments(kind: Any, offered: Mapping[str, Any]) -> Dict[str, Any]:
-    parameters = _parameters(kind)
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return dict(offered)
-    unknown = [parameter.name for parameter in parameters if _is_required(parameter) and parameter.name not in offered]
-    if unknown:
-        raise load_failed(
-            f"{kind.__name__}.__init__ asks for {', '.join(unknown)}, which a model is not given.",
-            hint=f"It may ask for any of {', '.join(offered)}, or take **kwargs.",
-        )
-    return {parameter.name: offered[parameter.name] for parameter in parameters if parameter.name in offered}
-
-
-def _takes_input(function: Callable[..., Any], name: str) -> bool:
-    parameters = _parameters(function)
-    positional = [
-        parameter
-        for parameter in parameters
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    required = [parameter for parameter in parameters if _is_required(parameter)]
-    if len(required) > 1 or any(parameter.kind is parameter.KEYWORD_ONLY for parameter in required):
-        raise load_failed(
-            f"{name}{_signature(function)} asks for {', '.join(parameter.name for parameter in required)}.",
-            hint=f"Define it as `def {name}(self, inputs)`, or without an argument.",
-        )
-    return bool(positional)
-
-
-def _takes_nothing(function: Callable[..., Any], name: str) -> bool:
-    required = [parameter.name for parameter in _parameters(function) if _is_required(parameter)]
-    if required:
-        raise load_failed(
-            f"{name}{_signature(function)} asks for {', '.join(required)}; it is called without arguments.",
-            hint=f"Define it as `def {name}(self)`. What it needs comes with the constructor.",
-        )
-    return False
-
-
-def _input_annotation(method: Method) -> Any:
-    if not method.takes_input:
-        return inspect.Parameter.empty
-    first = _parameters(method.function)[0].name
-    return hints(method.function).get(first, inspect.Parameter.empty)
-
-
-def _is_required(parameter: inspect.Parameter) -> bool:
-    variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    return parameter.default is parameter.empty and not variable
-
-
-def _parameters(function: Callable[..., Any]) -> List[inspect.Parameter]:
-    try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # compiled code may not tell
-        return []
-
-
-def _signature(function: Callable[..., Any]) -> str:
-    try:
-        return str(inspect.signature(function))
-    except (TypeError, ValueError):
-        return "(...)"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping
 
-from tenfold_runtime.faults import Fault
+from tenfold_runtime.faults import load_failed
 
 _DEFAULTS: Dict[str, Any] = {
     "model_module_dir": "model",
@@ -22,12 +22,10 @@ _DEFAULTS: Dict[str, Any] = {
     "model_metadata": {},
     "environment_variables": {},
     "secrets": {},
-    "runtime": {"predict_concurrency": 1},
+    "build_commands": [],
+    "docker_server": None,
+    "runtime": {"predict_concurrency": 1, "streaming_read_timeout": 60, "enable_debug_logs": False},
 }
-
-
-def load_failed(message: str, *, hint: str | None = None, traceback: str | None = None) -> Fault:
-    return Fault("load_failed", message, status=503, source="user", hint=hint, traceback=traceback)
 
 
 def read_config(root: Path) -> Dict[str, Any]:
@@ -130,16 +128,32 @@ def _import_folder(name: str, folder: Path) -> None:
         setattr(sys.modules[parent], last, module)
 
 
+class SecretNotFound(KeyError):
+    """A secret that the model asks for and is not given. Says which, and where to set it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Secrets(Mapping[str, str]):
     """The secrets a model declared, by name. Each is one file in a folder that only this worker can read."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, declared: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._declared = declared
 
     def __getitem__(self, name: str) -> str:
         if name in self._names():
             return (self._folder / name).read_text("utf-8")  # type: ignore[operator]
-        raise KeyError(f"no secret named {name!r}: declare it under secrets in config.yaml and set it in the workspace")
+        if name in self._declared:
+            raise SecretNotFound(
+                f"Secret {name!r} is declared, but has no value in this workspace. "
+                f"Set it with `tenfold secrets set {name}`, then restart the model."
+            )
+        raise SecretNotFound(
+            f"Secret {name!r} is not declared. Add `{name}: null` under secrets in config.yaml, deploy again, "
+            f"and set its value with `tenfold secrets set {name}`."
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())

@@ -19,11 +19,14 @@ from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Protocol, 
 
 from tenfold_runtime import streams
 from tenfold_runtime.answers import Answer, Output
+from tenfold_runtime.backlog import Backlog
+from tenfold_runtime.channels import Channel
 from tenfold_runtime.faults import Fault, bad_input, cancelled, stopped, trimmed_traceback
 from tenfold_runtime.frames import PROTOCOL, Address, Decoder, Frame, FrameError, encode_head
 
 TERMINATION_GRACE_SECONDS = 10.0
 _BEHIND_BYTES = 32 * 1024 * 1024
+_TAKEN_BYTES = 1024 * 1024
 _FLUSH_SECONDS = 2.0
 
 
@@ -35,6 +38,8 @@ class Host(Protocol):
     async def health(self) -> Dict[str, Any]: ...
 
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]: ...
+
+    def close(self) -> None: ...
 
 
 class Server:
@@ -68,6 +73,7 @@ class Server:
             self._loop.add_signal_handler(number, self._terminate)
         os.register_at_fork(after_in_child=_forget_signals)
         await self._stopped.wait()
+        self.host.close()
 
     async def stop(self, grace_seconds: float) -> None:
         """Takes no new work, waits for what is in flight, and ends `serve`."""
@@ -110,6 +116,7 @@ class Server:
             "in_flight": self.in_flight,
             "pid": os.getpid(),
             "rss_bytes": _rss_bytes(),
+            "peak_rss_bytes": _peak_rss_bytes(),
             "protocol": PROTOCOL,
             "python": platform.python_version(),
             **await self.host.health(),
@@ -179,6 +186,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
         self._tasks: Dict[Any, "asyncio.Task[None]"] = {}
+        self._channels: Dict[Any, Channel] = {}
+        self._backlog = Backlog()
         self._queued = 0
         self._lock = threading.Lock()
 
@@ -190,16 +199,24 @@ class Connection(asyncio.Protocol):
     def unsent(self) -> int:
         """Bytes that the other side has not taken yet."""
         transport = self._transport
-        return 0 if transport is None else transport.get_write_buffer_size() + self._queued
+        return 0 if transport is None else transport.get_write_buffer_size() + self._queued + self._backlog.size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(high=_BEHIND_BYTES, low=_BEHIND_BYTES // 4)
         self._transport = transport
 
     def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002 (asyncio calls it so)
         self._transport = None
+        self._backlog.close()
         self._server.forget(self)
         self.cancel_all()
+
+    def resume_writing(self) -> None:
+        """The caller reads again: what was put aside goes on its way."""
+        transport = self._transport
+        while transport is not None and self._backlog.size and transport.get_write_buffer_size() <= _BEHIND_BYTES:
+            transport.write(self._backlog.take(_TAKEN_BYTES))
 
     def cancel_all(self) -> None:
         for task in list(self._tasks.values()):
@@ -226,26 +243,66 @@ class Connection(asyncio.Protocol):
                 task.cancel()
             return
         key = _hashable(identifier)
+        if operation == "ws":
+            channel = self._channels.get(key)
+            if channel is not None:
+                channel.feed(frame)
+            return
         if key in self._tasks:
             self._send_fault(
                 identifier, bad_input(f"A request with the id {identifier!r} is in flight on this connection.")
             )
             return
-        task = self._loop.create_task(self._answer(frame))
+        channel = self._channel(key, identifier) if operation == "websocket" else None
+        task = self._loop.create_task(self._answer(frame, channel))
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        task.add_done_callback(lambda _: self._ended(key))
 
-    async def _answer(self, frame: Frame) -> None:
+    def _ended(self, key: Any) -> None:
+        self._tasks.pop(key, None)
+        channel = self._channels.pop(key, None)
+        if channel is not None:
+            channel.end()
+            self._hold(False)
+
+    def _channel(self, key: Any, identifier: Any) -> Channel:
+        def send(fields: Dict[str, Any], payload: bytes) -> None:
+            with self._lock:
+                self._queued += len(payload)
+            self._loop.call_soon_threadsafe(write, fields, payload)
+
+        def write(fields: Dict[str, Any], payload: bytes) -> None:
+            with self._lock:
+                self._queued -= len(payload)
+            if self._channels.get(key) is channel:
+                self._send({"id": identifier, "ok": True, "more": True, **fields}, payload)
+
+        def hold(stop: bool) -> None:
+            self._loop.call_soon_threadsafe(self._hold, stop)
+
+        channel = self._channels[key] = Channel(send, hold, self._is_full)
+        return channel
+
+    def _hold(self, stop: bool) -> None:
+        """Reads no further while user code has not read what came for its websocket."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if stop:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    async def _answer(self, frame: Frame, channel: Optional[Channel]) -> None:
         identifier = frame.header.get("id")
         started = time.perf_counter()
         streamed = False
 
-        def send_part(part: bytes, content_type: str) -> None:
+        def send_part(part: bytes, head: Answer) -> None:
             with self._lock:
                 self._queued += len(part)
-            self._loop.call_soon_threadsafe(write_part, part, content_type)
+            self._loop.call_soon_threadsafe(write_part, part, head)
 
-        def write_part(part: bytes, content_type: str) -> None:
+        def write_part(part: bytes, head: Answer) -> None:
             nonlocal streamed
             with self._lock:
                 self._queued -= len(part)
@@ -253,13 +310,13 @@ class Connection(asyncio.Protocol):
                 return  # it was cancelled in the meantime
             header = {"id": identifier, "ok": True, "more": True}
             if not streamed:
-                header.update(status=200, content_type=content_type)
+                header.update(head.fields())
             streamed = True
             self._send(header, part)
 
         asyncio_task = asyncio.current_task()
         try:
-            fields, body = await self._result(frame, Output(send_part, self._is_behind, frame.header))
+            fields, body = await self._result(frame, Output(send_part, self._is_behind, channel))
         except asyncio.CancelledError:
             self._send_fault(identifier, stopped() if self._server.cut_off else cancelled())
         except Fault as fault:
@@ -269,6 +326,8 @@ class Connection(asyncio.Protocol):
             self._send_fault(identifier, Fault("worker_error", f"The worker failed: {type(error).__name__}: {error}"))
         else:
             ending = {"more": False} if streamed else {}
+            if channel is not None:
+                self._channels.pop(_hashable(identifier), None)
             seconds = round(time.perf_counter() - started, 6)
             self._send({"id": identifier, "ok": True, **fields, **ending, "seconds": seconds}, body)
 
@@ -282,9 +341,13 @@ class Connection(asyncio.Protocol):
             self._server.begin_stopping(seconds)
             return {}, b""
         answer = await self._server.run(frame, output)
-        return {"status": 200, "content_type": answer.content_type, **answer.headers()}, answer.body
+        return answer.fields(), answer.body
 
     def _is_behind(self) -> bool:
+        """Whether a generator has to wait: the caller reads nothing, and no more can be put aside for it."""
+        return self.unsent > _BEHIND_BYTES + self._backlog.room
+
+    def _is_full(self) -> bool:
         return self.unsent > _BEHIND_BYTES
 
     def _send_fault(self, identifier: Any, fault: Fault) -> None:
@@ -298,7 +361,9 @@ class Connection(asyncio.Protocol):
         except (FrameError, TypeError, ValueError, RecursionError):
             fault = Fault("bad_output", "The answer is too large or too odd for a frame.", source="user")
             head, payload = encode_head({"id": header.get("id"), "ok": False, **fault.to_json(), "more": False}, 0), b""
-        if len(payload) < 65536:
+        if self._backlog.size or self._transport.get_write_buffer_size() > _BEHIND_BYTES:
+            self._backlog.put(head + payload)
+        elif len(payload) < 65536:
             self._transport.write(head + payload)
         else:
             self._transport.write(head)
@@ -350,7 +415,21 @@ def _rss_bytes() -> int:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
-        import resource
+        return _largest_rss_bytes()
 
-        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return largest if sys.platform == "darwin" else largest * 1024
+
+def _peak_rss_bytes() -> int:
+    """The most that this program used. The system's own count begins with the process that it was forked from."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(b"VmHWM:")) * 1024
+    except (OSError, ValueError, IndexError, StopIteration):
+        return _largest_rss_bytes()
+
+
+def _largest_rss_bytes() -> int:
+    import resource  # not on every system
+
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024

@@ -10,6 +10,7 @@ import contextvars
 import faulthandler
 import fcntl
 import io
+import logging
 import os
 import sys
 import threading
@@ -80,6 +81,16 @@ def install() -> None:
     sys.stdout = sys.__stdout__ = _Stream(_duplicate(1))  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = _Stream(_duplicate(2))  # type: ignore[misc]
     _own.append(sys.stderr)
+
+
+def show_logging(*, debug: bool) -> None:
+    """Lets what user code says through `logging` be seen, as a Truss server does."""
+    root = logging.getLogger()
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
 
 
 def report(text: str) -> None:

@@ -96,10 +96,13 @@ class Threads:
         self._idle = 0
         self._lock = threading.Lock()
 
-    async def run(self, function: Callable[[], Any], *, ended: Optional[Callable[[], None]] = None) -> Any:
+    async def run(
+        self, function: Callable[[], Any], *, ended: Optional[Callable[[], None]] = None, patience_seconds: float = 0.0
+    ) -> Any:
         """What the function returns or raises.
 
-        When the awaiting task is cancelled it stops waiting at once and the function is interrupted.
+        When the awaiting task is cancelled it stops waiting at once and the function is interrupted, or left alone
+        for the patience it is given.
 
         `ended` is called on the loop when the function is really over, which for an interrupted one may be later, or
         never.
@@ -131,7 +134,10 @@ class Threads:
         try:
             return await result
         except asyncio.CancelledError:
-            job.interrupt()
+            if patience_seconds:
+                self._loop.call_later(patience_seconds, job.interrupt)
+            else:
+                job.interrupt()
             raise
 
     def _start(self, job: _Job) -> None:
@@ -169,8 +175,16 @@ class UserLoop:
         self._home = loop
         self._loop: Optional[asyncio.AbstractEventLoop] = None
 
-    async def run(self, function: Callable[[], Awaitable[Any]], *, ended: Optional[Callable[[], None]] = None) -> Any:
-        """What the coroutine returns or raises. Cancelling the awaiting task cancels the coroutine.
+    async def run(
+        self,
+        function: Callable[[], Awaitable[Any]],
+        *,
+        ended: Optional[Callable[[], None]] = None,
+        patience_seconds: float = 0.0,
+    ) -> Any:
+        """What the coroutine returns or raises.
+
+        Cancelling the awaiting task cancels the coroutine, or leaves it alone for the patience it is given.
 
         `ended` is called on the home loop when the coroutine is really over. asyncio.run_coroutine_threadsafe
         would not tell: cancelled early enough, the coroutine never begins and so never ends either.
@@ -210,7 +224,7 @@ class UserLoop:
         try:
             return await result
         except asyncio.CancelledError:
-            loop.call_soon_threadsafe(_cancel, tasks)
+            self._home.call_later(patience_seconds, loop.call_soon_threadsafe, _cancel, tasks)
             raise
 
     def _started(self) -> asyncio.AbstractEventLoop:

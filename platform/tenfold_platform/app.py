@@ -34,10 +34,12 @@ from tenfold_platform.log import get_logger
 from tenfold_platform.models import api as models
 from tenfold_platform.routing import GuardedRoute, Router, check_routes, walk
 from tenfold_platform.runs import api as runs
+from tenfold_platform.secrets import api as secrets
 from tenfold_platform.settings import Settings
 from tenfold_platform.system import api as system
 from tenfold_platform.system.schemas import ErrorAnswer
 from tenfold_platform.workspaces import api as workspaces
+from tenfold_platform.zoo import api as zoo
 
 API = "/api/v1"
 ROUTERS: tuple[Router, ...] = (
@@ -46,7 +48,10 @@ ROUTERS: tuple[Router, ...] = (
     workspaces.router,
     files.router,
     models.router,
+    models.packages_router,
+    zoo.router,
     environments.router,
+    secrets.router,
     apps.router,
     runs.router,
     system.router,

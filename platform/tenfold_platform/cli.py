@@ -51,6 +51,33 @@ def up(
     studio_dir: Annotated[
         Path | None, typer.Option(envvar="TENFOLD_STUDIO_DIR", help="The built studio, if not the one that came along.")
     ] = None,
+    python_downloads: Annotated[
+        bool, typer.Option(help="Fetch Python versions that environments ask for and this machine does not have.")
+    ] = False,
+    keep_environments: Annotated[
+        int, typer.Option(help="Days after which an environment that nothing uses is removed; 0 keeps it.", min=0)
+    ] = 14,
+    egress_allow: Annotated[
+        str,
+        typer.Option(
+            envvar="TENFOLD_EGRESS_ALLOW",
+            help="Private networks and host names that fetches for users may reach, such as 10.1.0.0/16,files.corp.",
+        ),
+    ] = "",
+    max_package_bytes: Annotated[
+        int,
+        typer.Option(
+            envvar="TENFOLD_MAX_PACKAGE_BYTES", help="The most that the files of one model may come to.", min=1
+        ),
+    ] = 64 * 1024**3,
+    disk_kept_free_bytes: Annotated[
+        int,
+        typer.Option(
+            envvar="TENFOLD_DISK_KEPT_FREE_BYTES",
+            help="Uploads are refused before the disk has less than this left.",
+            min=0,
+        ),
+    ] = 512 * 1024**2,
     allow_unisolated_code: Annotated[
         bool, typer.Option(help="Serve beyond this machine although deployed code is not isolated from it.")
     ] = False,
@@ -67,6 +94,11 @@ def up(
         gateway_url=gateway_url,
         allow_unisolated_code=allow_unisolated_code,
         studio_dir=studio_dir,
+        python_downloads=python_downloads,
+        environments_kept_days=keep_environments,
+        egress_allow=egress_allow,
+        max_package_bytes=max_package_bytes,
+        disk_kept_free_bytes=disk_kept_free_bytes,
     )
 
     def announce(started: Started) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tenfold_platform.errors import Forbidden
@@ -22,6 +23,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr
     data_dir: Path
     signing_key: SecretStr = Field(description="at least 32 random bytes, hex; signs tokens and share links")
+    secrets_key: SecretStr | None = Field(
+        None, description="seals secrets: 32 random bytes in hex; older keys may follow after commas, to be replaced"
+    )
     console_url: str = Field("http://localhost:7070", description="public address of api and studio")
     gateway_url: str = Field("http://127.0.0.1:7071", description="public address of the data plane and of views")
     host: str = "127.0.0.1"
@@ -29,9 +33,28 @@ class Settings(BaseSettings):
     gateway_port: int = 7071
     studio_dir: Path | None = Field(None, description="the built studio; found beside the package when not set")
     max_body_bytes: int = 64 * 1024 * 1024
+    max_package_bytes: int = Field(64 * 1024**3, ge=1, description="the most that the files of one model may come to")
+    disk_kept_free_bytes: int = Field(
+        512 * 1024**2, ge=0, description="uploads and fetches are refused before the disk has less than this left"
+    )
+    python_downloads: bool = Field(default=False, description="fetch Python versions that the machine does not have")
+    environments_kept_days: int = Field(
+        14, ge=0, description="an environment that nothing uses goes so long after it was last asked for; 0: never"
+    )
+    egress_allow: str = Field(
+        default="", description="private networks (10.1.0.0/16) and host names that fetches for users may reach"
+    )
     allow_unisolated_code: bool = Field(
         default=False, description="serve beyond this machine although user code is not isolated from the platform"
     )
+
+    @field_validator("secrets_key")
+    @classmethod
+    def _check_secrets_key(cls, given: SecretStr | None) -> SecretStr | None:
+        keys = [part.strip().lower() for part in given.get_secret_value().split(",")] if given else []
+        if not all(re.fullmatch(r"[0-9a-f]{64}", key) for key in keys):
+            raise ValueError("a key for secrets is 32 bytes in hex, such as `openssl rand -hex 32` prints")
+        return SecretStr(",".join(keys)) if keys else None
 
     @property
     def artifacts_dir(self) -> Path:
@@ -41,6 +64,16 @@ class Settings(BaseSettings):
     @property
     def environments_dir(self) -> Path:
         return self.data_dir / "environments"
+
+    @property
+    def wheels_dir(self) -> Path:
+        """uv's cache of downloaded and built packages, unless the machine names another (UV_CACHE_DIR)."""
+        return self.data_dir / "wheels"
+
+    @property
+    def pythons_dir(self) -> Path:
+        """Python versions that were fetched, where that is allowed."""
+        return self.data_dir / "pythons"
 
     @property
     def workers_dir(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-VERSION_STAGES = ("upload", "environment", "start", "load", "example", "app")
+VERSION_STAGES = ("upload", "fetch", "environment", "start", "load", "example", "app")
 RELEASE_STAGES = ("validate", "environment", "code", "start", "live")
 
 StageState = Literal["waiting", "running", "done", "reused", "skipped", "failed"]

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenfold import zoo
     from tenfold.apps import App, Worklet
     from tenfold.client import Client, app, connect, model
     from tenfold.deploying import deploy
@@ -31,15 +32,19 @@ if TYPE_CHECKING:
     )
     from tenfold.files import File, Image
     from tenfold.models import Model
+    from tenfold.packaging.transformers_pipelines import hub
+    from tenfold.predictions import AsyncPrediction
     from tenfold.schema import Field, ModelSchema, Output
 
 _WHERE = {
     "deploy": "deploying",
     "connect": "client",
+    "hub": "packaging.transformers_pipelines",
     "model": "client",
     "app": "client",
     "Client": "client",
     "Model": "models",
+    "AsyncPrediction": "predictions",
     "App": "apps",
     "Worklet": "apps",
     "File": "files",
@@ -60,8 +65,11 @@ _WHERE = {
     "Unavailable": "errors",
 }
 
+_MODULES = ("zoo",)
+
 __all__ = [
     "App",
+    "AsyncPrediction",
     "CannotPackage",
     "Client",
     "Conflict",
@@ -85,7 +93,9 @@ __all__ = [
     "app",
     "connect",
     "deploy",
+    "hub",
     "model",
+    "zoo",
 ]
 
 
@@ -94,6 +104,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tenfold")
+    if name in _MODULES:
+        return import_module(f"tenfold.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'tenfold' has no attribute {name!r}")
     value = getattr(import_module(f"tenfold.{_WHERE[name]}"), name)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tenfold.client import Client, connect
-from tenfold.errors import CannotPackage, Conflict, DeployFailed, TenfoldError, Unavailable
+from tenfold.errors import CannotPackage, Conflict, DeployFailed, TenfoldError, Unavailable, problem_line
 from tenfold.http import Event
 from tenfold.models import Model
-from tenfold.packaging.detect import detect
+from tenfold.packaging.detect import Detected, detect
 from tenfold.packaging.package import ManifestEntry, Package
+from tenfold.packaging.wishes import Wishes, with_wishes
 from tenfold.progress import Progress, Stage, make_progress
 from tenfold.schema import ModelSchema
 
@@ -24,6 +24,9 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 UPLOADS_AT_ONCE = 4
 POLL_SECONDS = 1.0
 SHOWN_LOG_LINES = 15
+SHOWN_FILES = 5
+TOO_MUCH = (413, 507)
+"""The body, or the disk: what answers to that is a smaller package."""
 VERSION_STAGES = ("upload", "environment", "start", "load", "example", "app")
 
 
@@ -37,6 +40,10 @@ def deploy(
     requirements: Sequence[str] | None = None,
     python: str | None = None,
     description: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    batch: Literal["off"] | Mapping[str, Any] | None = None,
+    secrets: Sequence[str] | None = None,
+    environment: str | None = None,
     app: bool = True,
     wait: bool = True,
     workspace: str | None = None,
@@ -46,8 +53,9 @@ def deploy(
 ) -> Model:
     """Deploy a model; a second time under the same name makes a new version of it.
 
-    `model` is a fitted scikit-learn estimator or pipeline, a function, a class (or an instance) with the methods `load`
-    and `predict`, or the path of a Truss folder. Functions and classes of a notebook travel with their source.
+    `model` is a trained model (scikit-learn, XGBoost, LightGBM, Keras, TensorFlow, PyTorch, a transformers pipeline,
+    ONNX), a function, a class (or an instance) with the methods `load` and `predict`, or a path: of an .onnx file, a
+    SavedModel, an MLflow model or a Truss folder. Functions and classes of a notebook travel with their source.
 
     name: lower-case letters, digits and hyphens. A folder, function or class may go without: its own name is used.
     example: a few rows, or one input. It teaches the schema its types, is tried once the model is up, and fills the
@@ -56,6 +64,10 @@ def deploy(
     alias: what to point at this version when it is ready. The first version of a model becomes "production".
     requirements: packages to add to (or put in the place of) the ones found, such as ["pandas==2.2.3"].
     python: such as "3.12", when it is not the one running here.
+    resources: what one replica gets: {"cpu": "2", "memory": "4Gi", "accelerator": "A10G"}, each if need be.
+    batch: how calls may be put together: {"max_size": 32, "max_wait_ms": 5}, or "off" where rows depend on each other.
+    secrets: names of the workspace's secrets that the model gets: ["HF_TOKEN"]. Never their values.
+    environment: a named environment to run in, in the place of the packages and the Python found here.
     app: whether to make an app for the model from its schema.
     wait: whether to watch until it is ready. Ctrl+C stops watching; the deploy goes on.
 
@@ -63,9 +75,10 @@ def deploy(
     else TenfoldError covers.
     """
     detected = detect(model)
-    folder = Path(os.fspath(model)).expanduser() if detected.kind == "folder" else None
-    name = _name(name, model, folder)
-    given = ModelSchema.of(schema) if schema is not None else None
+    name = _name(name, model, detected)
+    wishes = Wishes(resources, batch, secrets, description, alias, environment, python, requirements)
+    wishes.check()
+    given = _schema(schema)
     own_client = client or (
         connect(profile=profile) if workspace is None else connect(workspace=workspace, profile=profile)
     )
@@ -73,65 +86,43 @@ def deploy(
     with shown, tempfile.TemporaryDirectory(prefix="tenfold-") as scratch:
         shown.begin(f"Deploying {name}", ("packaging", *VERSION_STAGES))
         with shown.stage("packaging") as stage:
-            package = _package(
-                model, name, Path(scratch), detected.kind, folder, example, given, requirements, python, description
+            root = Path(scratch, "package")
+            root.mkdir()
+            package = detected.packager(
+                detected.path or model,
+                name,
+                root,
+                example=example,
+                schema=given,
+                requirements=requirements,
+                python=python,
+                description=description,
             )
+            package = with_wishes(package, wishes, Path(scratch, "wishes"))
             manifest = package.manifest()
             stage.detail = f"{package.framework}, {len(manifest)} files, {_size(sum(one.size for one in manifest))}"
         for note in package.notes:
             shown.note(note)
         with shown.stage("upload") as stage:
-            version = _send(own_client, name, package, manifest, alias, app, requirements, python, stage)
+            body = _body(package, manifest, alias, app, requirements, python, environment)
+            version = _send(own_client, name, body, manifest, stage)
+        for warning in version.get("warnings") or ():
+            shown.note(f"config.yaml: {problem_line(warning)}")
         handle = Model(own_client, name, version["number"], version)
         if not wait:
             shown.note(f"Version {version['number']} is being prepared; look with `tenfold models show {name}`.")
             return handle
-        version = _watch(handle, version, shown)
-        _conclude(handle, version, shown)
+        watch(handle, version, shown)
     return handle
 
 
 # --- packaging
 
 
-def _package(
-    model: Any,
-    name: str,
-    root: Path,
-    kind: str,
-    folder: Path | None,
-    example: Any,
-    schema: ModelSchema | None,
-    requirements: Sequence[str] | None,
-    python: str | None,
-    description: str | None,
-) -> Package:
-    if folder is not None:
-        from tenfold.packaging.folders import package_folder  # each kind brings only its own code
-
-        return package_folder(folder, root, example=example, schema=schema)
-    options: dict[str, Any] = {
-        "example": example,
-        "schema": schema,
-        "requirements": requirements,
-        "python": python,
-        "description": description,
-    }
-    if kind == "estimator":
-        from tenfold.packaging.estimators import package_estimator
-
-        return package_estimator(model, name, root, **options)
-    from tenfold.packaging.callables import package_callable
-
-    return package_callable(model, name, root, **options)
-
-
-def _name(name: str | None, model: Any, folder: Path | None) -> str:
+def _name(name: str | None, model: Any, detected: Detected) -> str:
     if name is None:
-        if folder is not None:
-            from tenfold.packaging.folders import name_of
-
-            name = _as_name(name_of(folder) or folder.resolve().name)
+        if detected.path is not None:
+            name = _as_name(_folder_name(detected) or detected.path.resolve().stem)
         elif isinstance(getattr(model, "__name__", None), str):
             name = _as_name(model.__name__)
         else:
@@ -144,6 +135,25 @@ def _name(name: str | None, model: Any, folder: Path | None) -> str:
     return name
 
 
+def _folder_name(detected: Detected) -> str | None:
+    if detected.kind != "folder" or detected.path is None:
+        return None
+    from tenfold.packaging.folders import name_of  # only folders need YAML
+
+    return name_of(detected.path)
+
+
+def _schema(given: ModelSchema | dict[str, Any] | None) -> ModelSchema | None:
+    try:
+        return None if given is None else ModelSchema.of(given)
+    except (KeyError, TypeError, AttributeError) as error:
+        wrong = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CannotPackage(
+            f"schema is not a model schema: {wrong}.",
+            hint="Build it with tenfold.ModelSchema, tenfold.Field and tenfold.Output, or leave it out: it is learned.",
+        ) from None
+
+
 def _as_name(text: str) -> str:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", text)
     name = re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-")[:63]
@@ -153,18 +163,16 @@ def _as_name(text: str) -> str:
 # --- sending
 
 
-def _send(
-    client: Client,
-    name: str,
+def _body(
     package: Package,
     manifest: Sequence[ManifestEntry],
     alias: str | None,
     app: bool,
     requirements: Sequence[str] | None,
     python: str | None,
-    stage: Stage,
+    environment: str | None,
 ) -> dict[str, Any]:
-    """Uploads what is missing and makes the version."""
+    """The request for a version."""
     body: dict[str, Any] = {
         "files": [entry.to_json() for entry in manifest],
         "framework": package.framework,
@@ -175,26 +183,40 @@ def _send(
         body["schema"] = package.schema.to_json()
     if package.example is not None:
         body["example"] = package.example
+    if environment is not None:
+        body["environment"] = environment
     if package.is_folder:  # its config.yaml says the rest, except for what was asked for here
         body |= {"requirements": list(requirements)} if requirements is not None else {}
         body |= {"python_version": python} if python is not None else {}
+    return body
+
+
+def _send(
+    client: Client, name: str, body: Mapping[str, Any], manifest: Sequence[ManifestEntry], stage: Stage
+) -> dict[str, Any]:
+    """Uploads what is missing and makes the version."""
     by_digest = {entry.digest: entry for entry in manifest}
     for attempt in (1, 2):
-        _upload(client, by_digest, stage)
         try:
+            _upload(client, by_digest, sum(entry.size for entry in manifest), stage)
             version: dict[str, Any] = client.create("models", name, "versions", body=body)
             return version
         except Conflict as conflict:
             if conflict.code != "missing_blobs" or attempt == 2:
                 raise
+        except TenfoldError as refusal:
+            if refusal.status not in TOO_MUCH:
+                raise
+            raise _too_much(refusal, manifest) from None
     raise AssertionError("the second attempt returns or raises")
 
 
-def _upload(client: Client, by_digest: dict[str, ManifestEntry], stage: Stage) -> None:
+def _upload(client: Client, by_digest: dict[str, ManifestEntry], package_bytes: int, stage: Stage) -> None:
     digests = sorted(by_digest)
     missing: list[str] = []
     for start in range(0, len(digests), 1000):
-        missing += client.ask("blobs", "missing", body={"digests": digests[start : start + 1000]})["missing"]
+        asked = {"digests": digests[start : start + 1000], "package_bytes": package_bytes}
+        missing += client.ask("blobs", "missing", body=asked)["missing"]
     entries = [by_digest[digest] for digest in missing]
     total = sum(entry.size for entry in entries)
     if not entries:
@@ -210,7 +232,27 @@ def _upload(client: Client, by_digest: dict[str, ManifestEntry], stage: Stage) -
             stage.progress(sent, total)
 
 
+def _too_much(refusal: TenfoldError, manifest: Sequence[ManifestEntry]) -> TenfoldError:
+    """The platform's refusal of so many bytes, with the files to look at."""
+    largest = sorted(manifest, key=lambda entry: -entry.size)[:SHOWN_FILES]
+    files = ", ".join(f"{entry.path} {_size(entry.size)}" for entry in largest)
+    size = _size(sum(entry.size for entry in manifest))
+    return type(refusal)(
+        f"The package has {size} in {len(manifest)} files, and the platform does not take it: {refusal.message}",
+        code=refusal.code,
+        status=refusal.status,
+        request_id=refusal.request_id,
+        hint=f"Leave out what the model does not need (a line in .truss_ignore of a folder). The largest: {files}. "
+        f"{refusal.hint}".rstrip(),
+    )
+
+
 # --- watching
+
+
+def watch(handle: Model, version: dict[str, Any], shown: Progress) -> None:
+    """Follows a version until it is ready, and tells what came of it. Raises DeployFailed."""
+    _conclude(handle, _watch(handle, version, shown), shown)
 
 
 def _watch(handle: Model, version: dict[str, Any], shown: Progress) -> dict[str, Any]:
@@ -280,6 +322,7 @@ def _has_ended(version: dict[str, Any]) -> bool:
 SOURCES: dict[str, Any] = {
     "packaging": "your package",
     "upload": "your package",
+    "fetch": "your package",
     "environment": "your requirements",
     "start": "the platform",
     "load": "your code",
@@ -302,7 +345,7 @@ def _conclude(handle: Model, version: dict[str, Any], shown: Progress) -> None:
 
 def _failure(handle: Model, version: dict[str, Any]) -> DeployFailed:
     stage = next((one["name"] for one in version["stages"] if one["state"] == "failed"), "")
-    source = "environment" if stage == "environment" else "worker"
+    source = stage if stage in ("environment", "fetch") else "worker"
     try:
         lines = handle.log_lines(sources=(source,))[-SHOWN_LOG_LINES:]
     except TenfoldError:

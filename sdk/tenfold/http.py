@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -114,6 +115,31 @@ class Http:
             self._sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def stream(
+        self,
+        method: Method,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[httpx.Response]:
+        """One answer with a 2xx status whose body is read as it comes, sent once. `timeout` is for each part of it, in
+        seconds. Raises TenfoldError, also while the body is read."""
+        silence = TIMEOUT if timeout is None else httpx.Timeout(timeout, connect=5.0)
+        try:
+            with self._client.stream(
+                method, path, json=json, content=content, headers=dict(headers or {}), timeout=silence
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise error_of(response.status_code, _body(response), request_id=_request_id(response))
+                yield response
+        except httpx.HTTPError as error:
+            raise self._transport_error(error, method, path) from error
 
     def events(self, path: str, *, params: Mapping[str, Any] | None = None) -> Iterator[Event]:
         """Server-Sent Events until the server ends the stream. Raises TenfoldError when the connection breaks."""

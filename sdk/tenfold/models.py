@@ -17,11 +17,13 @@ from urllib.parse import quote
 from tenfold.client import Client
 from tenfold.errors import Conflict, NotFound
 from tenfold.files import File
-from tenfold.schema import ModelSchema
+from tenfold.predictions import AsyncPrediction
+from tenfold.schema import Field, ModelSchema
 
 PRODUCTION = "production"
 PREDICT_SECONDS = 60.0
 BATCH_ROWS = 10_000
+MAX_SHOWN_BODY = 4000
 
 
 class Model:
@@ -56,16 +58,55 @@ class Model:
         """What the model says about `inputs`.
 
         A table model takes rows (a DataFrame, an array, a list of lists or of dicts; one row may come alone) and
-        returns its predictions as a numpy array, as the model itself would. Other models take the value, or their
-        arguments in a dict or by name, and return the answer as JSON has it; a Path or a picture is sent as a file.
-        `timeout` is in seconds. Raises InvalidInput, ModelFailed, TimedOut, Unavailable.
+        returns its predictions as a numpy array, as the model itself would. A tensor model takes an array whose first
+        dimension is the batch (several by name, in a dict or as arguments) and returns one, or several by name. Other
+        models take the value, or their arguments in a dict or by name, and return the answer as JSON has it; a Path or
+        a picture is sent as a file. `timeout` is in seconds. Raises InvalidInput, ModelFailed, TimedOut, Unavailable.
         """
-        if self._form != "table":
-            return self.raw(self._body(inputs, arguments), timeout=timeout)
-        if arguments:
-            inputs = {**(inputs or {}), **arguments}
-        answers = [answer["predictions"] for answer in self._ask_rows(inputs, timeout)]
-        return _as_array([one for answer in answers for one in answer])
+        if self._form == "table":
+            answers = [answer["predictions"] for answer in self._ask_rows(_joined(inputs, arguments), timeout)]
+            return _as_array([one for answer in answers for one in answer])
+        return self._reads(self.raw(self._body(inputs, arguments), timeout=timeout))
+
+    def predict_async(self, inputs: Any = None, /, **arguments: Any) -> AsyncPrediction:
+        """The same, answered later: returns as soon as the platform has the request for certain.
+
+        `.result(timeout)` of what it returns is what `predict` would have returned. The platform carries it out,
+        also when this process ends; `Model.prediction(id)` finds it again for seven days.
+        """
+        body = self._body(inputs, arguments)
+        path, headers = self._predict_path, {"Prefer": "respond-async"}
+        if isinstance(body, bytes | bytearray):
+            headers["Content-Type"] = "application/octet-stream"
+            response = self.client.gateway.request("POST", path, content=bytes(body), headers=headers)
+        else:
+            response = self.client.gateway.request("POST", path, json=body, headers=headers)
+        return AsyncPrediction(self.client, response.json(), self._reads)
+
+    def prediction(self, id: str) -> AsyncPrediction:
+        """One of its asynchronous predictions, by the id that `predict_async` gave it. Raises NotFound."""
+        told = self.client.gateway.json("GET", self._path("predictions", id))
+        return AsyncPrediction(self.client, told, self._reads)
+
+    def stream(self, inputs: Any = None, /, *, timeout: float = PREDICT_SECONDS, **arguments: Any) -> Iterator[Any]:
+        """What the model says, piece by piece as it says it: texts, values or bytes, as its generator yields them.
+
+        A model that does not stream gives one piece. `timeout` is for each piece, in seconds.
+        """
+        body = self._body(inputs, arguments)
+        options: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes | bytearray):
+            options = {"content": bytes(body), "headers": {"Content-Type": "application/octet-stream"}}
+        with self.client.gateway.stream("POST", self._predict_path, timeout=timeout, **options) as response:
+            kind = response.headers.get("content-type", "").partition(";")[0]
+            if kind == "application/x-ndjson":
+                yield from (json.loads(line) for line in response.iter_lines() if line)
+            elif kind == "application/json":
+                yield self._reads(json.loads(response.read()))
+            elif kind.startswith("text/"):
+                yield from response.iter_text()
+            else:
+                yield from response.iter_bytes()
 
     def predict_proba(self, inputs: Any, *, timeout: float = PREDICT_SECONDS) -> Any:
         """The probabilities of the classes, one row for each row of `inputs`, in the order of `classes`."""
@@ -76,7 +117,7 @@ class Model:
 
     def raw(self, body: Any, *, timeout: float = PREDICT_SECONDS) -> Any:
         """The model's own answer to a JSON body (or to bytes), as it came."""
-        path = f"/v1/{quote(self.client.workspace, safe='')}/models/{self._target}/predict"
+        path = self._predict_path
         if isinstance(body, bytes | bytearray):
             headers = {"Content-Type": "application/octet-stream"}
             response = self.client.gateway.request("POST", path, content=bytes(body), headers=headers, timeout=timeout)
@@ -117,7 +158,7 @@ class Model:
     @property
     def url(self) -> str:
         """Where to send predictions."""
-        return f"{self.client.gateway_url}/v1/{self.client.workspace}/models/{self._target}/predict"
+        return f"{self.client.gateway_url}{self._predict_path}"
 
     @property
     def app_url(self) -> str | None:
@@ -147,7 +188,7 @@ class Model:
         for line in self.follow_log() if follow else self.log_lines():
             print(line)  # noqa: T201 (this is what it is for)
 
-    def log_lines(self, *, sources: Sequence[str] = ("environment", "worker")) -> list[str]:
+    def log_lines(self, *, sources: Sequence[str] = ("fetch", "environment", "worker")) -> list[str]:
         after, found = 0, list[str]()
         while True:
             page = self.client.get("models", self.name, "versions", self._number, "logs", after=after)
@@ -162,6 +203,35 @@ class Model:
         for event in follow_version(self.client, self.name, self._number, follow=True):
             if event.name == "log":
                 yield from event.data["text"].splitlines()
+
+    def metrics(self, minutes: int = 60, *, step: int | None = None) -> dict[str, Any]:
+        """Requests, errors and durations of the last minutes: `totals`, and `points` with one for each `step` minutes.
+
+        Of this handle's version when it has a number, else of all: `versions` has a line for each.
+        """
+        version = self.reference if self.reference and self.reference.isdigit() else None
+        found: dict[str, Any] = self.client.get(
+            "models", self.name, "metrics", minutes=minutes, step=step, version=version
+        )
+        return found
+
+    def compare(self, before: int | Model, after: int | Model | None = None) -> dict[str, Any]:
+        """What differs between two versions (`before` and this one, when `after` is not named): `config`,
+        `environment`, `schema` and `files`, each a list of {path, kind, before, after}."""
+        numbers = [one._number if isinstance(one, Model) else one for one in (before, self if after is None else after)]
+        found: dict[str, Any] = self.client.get(
+            "models", self.name, "compare", **dict(zip(("from", "to"), numbers, strict=True))
+        )
+        return found
+
+    def download(self, path: str | Path) -> Path:
+        """Writes its package, as it was deployed: into a new folder, or one archive when `path` ends with .tar.gz.
+
+        The folder can be changed and deployed again. Raises Conflict when something is there already.
+        """
+        from tenfold.downloads import download_package  # few need it
+
+        return download_package(self.client, self.name, self._number, Path(path))
 
     def summary(self) -> list[tuple[str, str]]:
         """What to tell after a deploy: labels and texts."""
@@ -186,8 +256,12 @@ class Model:
         self.client.put("models", self.name, "aliases", alias, body={"version": number})
         return Model.find(self.client, f"{self.name}@{alias}")
 
-    def rollback(self, alias: str = PRODUCTION) -> Model:
-        """Makes `alias` mean the newest ready version before the one it means now. Raises Conflict without one."""
+    def rollback(self, alias: str | None = None) -> Model:
+        """Makes `alias` mean the newest ready version before the one it means now. Raises Conflict without one.
+
+        The alias is the handle's own, as in `tenfold.model("churn@staging")`, else production.
+        """
+        alias = alias or self._alias
         current = self.client.get("models", self.name)["aliases"].get(alias)
         if current is None:
             raise Conflict(f"{self.name}@{alias} means no version, so there is nothing to roll back.")
@@ -195,6 +269,24 @@ class Model:
         if not older:
             raise Conflict(f"There is no ready version of {self.name} before version {current}.")
         return self.promote(older[0], alias)
+
+    def canary(self, version: int | None, percent: float = 10.0, alias: str | None = None) -> Model:
+        """Lets another version answer `percent` of the alias's calls; None ends that. Promoting a version ends it too.
+
+        The alias is the handle's own, else production. Raises Conflict when the version is not ready, or is the one
+        that the alias means.
+        """
+        alias = alias or self._alias
+        if version is None:
+            self.client.delete("models", self.name, "aliases", alias, "canary")
+        else:
+            body = {"version": version, "percent": percent}
+            self.client.put("models", self.name, "aliases", alias, "canary", body=body)
+        return self
+
+    def restart(self) -> Model:
+        """New replicas in the place of its running ones, which answer until those can."""
+        return self.refresh(self.client.ask("models", self.name, "versions", self._number, "restart", body={}))
 
     def delete(self) -> None:
         """Deletes the model with all its versions."""
@@ -221,6 +313,18 @@ class Model:
         return self.version
 
     @property
+    def _alias(self) -> str:
+        return self.reference if self.reference and not self.reference.isdigit() else PRODUCTION
+
+    @property
+    def _predict_path(self) -> str:
+        return self._path("predict")
+
+    def _path(self, *parts: str) -> str:
+        """On the gateway."""
+        return "/".join(["/v1", quote(self.client.workspace, safe=""), "models", self._target, *parts])
+
+    @property
     def _target(self) -> str:
         return f"{self.name}@{self.reference}" if self.reference else self.name
 
@@ -245,13 +349,24 @@ class Model:
         return found
 
     def _body(self, inputs: Any, arguments: Mapping[str, Any]) -> Any:
-        """Arguments by name; a model with one field also takes its value alone."""
+        """Rows or tensors below `inputs`; arguments by name; a model with one field also takes its value alone."""
         schema = self.schema
+        if self._form == "table":
+            return table_body(_joined(inputs, arguments))
+        if self._form == "tensor":
+            return {"inputs": json_value(_joined(inputs, arguments))}
         if isinstance(inputs, Mapping) or (inputs is None and arguments):
             return sendable({**(inputs or {}), **arguments})
         if schema is not None and schema.form == "record" and schema.fields:
             return sendable({schema.fields[0].name: inputs, **arguments})
         return inputs if isinstance(inputs, bytes | bytearray) else sendable(inputs)
+
+    def _reads(self, answer: Any) -> Any:
+        """What `predict` returns for an answer of the model."""
+        if self._form not in ("table", "tensor") or not isinstance(answer, dict) or "predictions" not in answer:
+            return answer
+        told = answer["predictions"]
+        return {name: _as_array(one) for name, one in told.items()} if isinstance(told, dict) else _as_array(told)
 
     def _ask_rows(self, inputs: Any, timeout: float) -> Iterator[dict[str, Any]]:
         for body in table_bodies(inputs):
@@ -272,8 +387,20 @@ def table_bodies(inputs: Any) -> Iterator[dict[str, Any]]:
     """Requests for the rows of `inputs`, of at most BATCH_ROWS rows each."""
     rows, columns = _rows(inputs)
     for start in range(0, max(len(rows), 1), BATCH_ROWS):
-        part = rows[start : start + BATCH_ROWS]
-        yield {"inputs": part} if columns is None else {"dataframe_split": {"columns": columns, "data": part}}
+        yield _table_body(rows[start : start + BATCH_ROWS], columns)
+
+
+def table_body(inputs: Any) -> dict[str, Any]:
+    """One request for all of the rows."""
+    return _table_body(*_rows(inputs))
+
+
+def _table_body(rows: list[Any], columns: list[str] | None) -> dict[str, Any]:
+    return {"inputs": rows} if columns is None else {"dataframe_split": {"columns": columns, "data": rows}}
+
+
+def _joined(inputs: Any, arguments: Mapping[str, Any]) -> Any:
+    return {**(inputs or {}), **arguments} if arguments else inputs
 
 
 def _rows(inputs: Any) -> tuple[list[Any], list[str] | None]:
@@ -342,13 +469,21 @@ def _as_array(values: list[Any]) -> Any:
         import numpy  # optional: the base install does not bring it
     except ImportError:
         return values
-    return numpy.array([math.nan if value is None else value for value in values])
+    return numpy.array(_with_nan(values))
+
+
+def _with_nan(values: list[Any]) -> list[Any]:
+    """JSON has no NaN: it came as null."""
+    return [math.nan if value is None else _with_nan(value) if isinstance(value, list) else value for value in values]
 
 
 def curl_line(url: str, body: Any) -> str:
     """A line that sends a JSON body from a terminal. The key stays in $TENFOLD_KEY."""
-    quoted = json.dumps(_without_bytes(body)).replace("'", "'\\''")
     headers = "-H \"Authorization: Bearer $TENFOLD_KEY\" -H 'Content-Type: application/json'"
+    text = json.dumps(_without_bytes(body))
+    if len(text) > MAX_SHOWN_BODY:  # a tensor: nobody pastes that
+        return f"curl {url} {headers} -d @input.json"
+    quoted = text.replace("'", "'\\''")
     return f"curl {url} {headers} -d '{quoted}'"
 
 
@@ -388,9 +523,16 @@ def describe_inputs(schema: ModelSchema) -> str:
             if field.choices
             else ""
         )
-        shown.append(f"{field.name} {field.type}{'?' if field.nullable else ''}{choices}")
+        shown.append(f"{field.name} {_type_of(field)}{'?' if field.nullable else ''}{choices}")
     more = f" and {len(schema.fields) - 8} more" if len(schema.fields) > 8 else ""
     return f"{schema.form}: {', '.join(shown)}{more}" if shown else schema.form
+
+
+def _type_of(field: Field) -> str:
+    if field.type != "tensor":
+        return field.type
+    shape = ", ".join("?" if size is None else str(size) for size in field.shape or ())
+    return f"{field.dtype or 'tensor'}[{shape}]" if field.shape is not None else field.dtype or "tensor"
 
 
 def describe_output(schema: ModelSchema) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-FieldType = Literal["float", "int", "str", "bool", "json", "file", "image"]
-Form = Literal["table", "record", "value"]
+FieldType = Literal["float", "int", "str", "bool", "json", "file", "image", "tensor"]
+Form = Literal["table", "record", "value", "tensor"]
 OutputKind = Literal["classification", "regression", "scores", "text", "image", "table", "json"]
 
 
@@ -15,6 +15,8 @@ class Field:
     """One value that the model takes: a column of a table, an argument of a function.
 
     `choices` are the only values allowed; `minimum` and `maximum` bound a number; `step` and `default` are for forms.
+    Of a tensor, `dtype` is numpy's name of its type (or "str"), and `shape` its dimensions, None for one of any length;
+    the first is the batch.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Field:
     maximum: float | None = None
     step: float | None = None
     default: Any = None
+    dtype: str | None = None
+    shape: list[int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,11 @@ class Output:
 
 @dataclass(frozen=True)
 class ModelSchema:
-    """`form`: "table" (rows of fields), "record" (one object of fields) or "value" (any JSON, as one field says)."""
+    """What a model takes and gives.
+
+    `form` is "table" (rows of fields), "record" (one object of fields), "tensor" (arrays by name) or "value" (any JSON,
+    as one field says).
+    """
 
     form: Form
     fields: tuple[Field, ...] = ()

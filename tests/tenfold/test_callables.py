@@ -142,6 +142,16 @@ class Reader:
     def predict(self, document: tenfold.File) -> str:
         return document.text().upper()
 
+class Chat:
+    def __init__(self, secrets, environment):
+        self.where = environment
+    def setup_environment(self, environment):
+        self.where = environment["name"]
+    def predict(self, inputs):
+        return self.where
+    def chat_completions(self, body):
+        return {"model": body["model"], "where": self.where}
+
 def line(x: float) -> float:
     return float(LINE.predict([[x]])[0])
 """
@@ -181,6 +191,17 @@ def test_pre_and_postprocess_are_steps_of_their_own(script: Script, tmp_path: Pa
     assert package.schema.output == Output("scores")
     model = run_package(tmp_path / "p")
     assert model.postprocess(model.predict(model.preprocess({"text": "to be fair"}))) == {"longest": 4}
+
+
+def test_methods_of_other_routes_are_called_as_the_class_has_them(
+    script: Script, tmp_path: Path, run_package: RunPackage
+) -> None:
+    package_callable(script(CLASSES).Chat, "chat", tmp_path / "p")
+    model = run_package(tmp_path / "p")
+    model.setup_environment({"name": "production"})
+    assert model.chat_completions({"model": "chat"}) == {"model": "chat", "where": "production"}
+    assert model.predict({}) == "production"
+    assert not hasattr(model, "embeddings")
 
 
 def test_a_coroutine_is_awaited(script: Script, tmp_path: Path, run_package: RunPackage) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tenfold.client import Client
 from tenfold.deploying import deploy, follow_version
-from tenfold.errors import CannotPackage, DeployFailed
+from tenfold.errors import CannotPackage, DeployFailed, TenfoldError
 from tenfold.packaging.package import Package
 from tenfold.progress import LiveProgress, PlainProgress, make_progress
 from tenfold.schema import ModelSchema
@@ -192,7 +192,7 @@ def test_packages_from_outside_are_gathered(folder: Path, tmp_path: Path) -> Non
     (tmp_path / "common").mkdir()
     (tmp_path / "common" / "helpers.py").write_text("x = 1\n")
     (folder / "config.yaml").write_text("external_package_dirs: [../common]\n")
-    package = package_folder(folder, tmp_path / "scratch")
+    package = package_folder(folder, "m", tmp_path / "scratch")
     assert "packages/helpers.py" in [one.path for one in package.manifest()]
     assert not (folder / "packages").exists()
 
@@ -203,10 +203,45 @@ def test_a_schema_written_into_the_folder_is_posted(folder: Path, tmp_path: Path
     (folder / "config.yaml").write_text(
         "model_metadata: {tenfold: {schema: {form: record, fields: [{name: x, type: int}], output: {kind: text}}}}\n"
     )
-    package = package_folder(folder, tmp_path / "scratch")
+    package = package_folder(folder, "m", tmp_path / "scratch")
     assert package.schema == ModelSchema.of(
         {"form": "record", "fields": [{"name": "x", "type": "int"}], "output": {"kind": "text"}}
     )
+
+
+def test_a_named_environment_is_asked_for_by_its_name(
+    platform: Any, client: Client, folder: Path, ready: dict[str, Any], progress: PlainProgress
+) -> None:
+    accept_uploads(platform, folder)
+    deploy(folder, client=client, progress=progress, environment="nlp")
+    (body,) = platform.bodies("POST models/churn/versions")
+    assert body["environment"] == "nlp"
+
+
+def test_a_named_environment_leaves_no_room_for_requirements(client: Client, folder: Path) -> None:
+    with pytest.raises(CannotPackage, match="requirements= is given beside environment='nlp'"):
+        deploy(folder, client=client, environment="nlp", requirements=["numpy"])
+
+
+@pytest.mark.parametrize("place", ["PUT", "POST"])
+def test_a_package_that_is_too_large_is_refused_with_its_largest_files(
+    platform: Any, client: Client, folder: Path, ready: dict[str, Any], progress: PlainProgress, place: str
+) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "weights.bin").write_bytes(b"x" * 5000)
+    accept_uploads(platform, folder)
+    refusal = httpx.Response(413, json={"error": {"code": "too_large", "message": "At most 4 KB.", "hint": "Ask."}})
+    keys = (
+        [key for key in platform.answers if key.startswith("PUT")] if place == "PUT" else ["POST models/churn/versions"]
+    )
+    platform.answers |= dict.fromkeys(keys, refusal)
+    with pytest.raises(TenfoldError) as raised:
+        deploy(folder, client=client, progress=progress)
+    assert raised.value.code == "too_large"
+    assert raised.value.message.startswith(
+        "The package has 5.1 KB in 3 files, and the platform does not take it: At most"
+    )
+    assert "The largest: data/weights.bin 5.0 KB, model/model.py" in raised.value.hint
 
 
 def test_ignored_files_stay_behind(tmp_path: Path) -> None:

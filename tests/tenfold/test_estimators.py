@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import yaml
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
@@ -228,6 +231,40 @@ def test_safe_types_are_saved_with_skops_and_pinned_as_they_are_here(
     assert f"scikit-learn=={sklearn.__version__}" in config["requirements"]
     assert f"skops=={skops.__version__}" in config["requirements"]
     assert f"pandas=={pd.__version__}" in config["requirements"]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [KNeighborsClassifier(), MLPClassifier(4, max_iter=5), HistGradientBoostingClassifier(max_iter=2)],
+    ids=lambda one: type(one).__name__,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_of_compiled_parts_travel(
+    estimator: Any, people: pd.DataFrame, tmp_path: Path, run_package: RunPackage
+) -> None:
+    numbers = people[["age", "children"]]
+    fitted = estimator.fit(numbers, people.member)
+    package = package_estimator(fitted, "compiled", tmp_path, example=numbers[:1])
+    assert not any("cython" in one for one in package.requirements)
+    assert answers(run_package(tmp_path), numbers)["predictions"] == fitted.predict(numbers).tolist()
+
+
+def test_steps_that_pass_on_tables_find_pandas_and_the_same_configuration(
+    people: pd.DataFrame, tmp_path: Path, run_package: RunPackage
+) -> None:
+    numbers = people[["age", "children"]]
+    columns = ColumnTransformer([("age", StandardScaler(), ["age"])])
+    with sklearn.config_context(transform_output="pandas"):
+        pipeline = make_pipeline(SimpleImputer(), columns, LogisticRegression()).fit(numbers, people.member)
+        package = package_estimator(pipeline, "tables", tmp_path, example=numbers[:1])
+        expected = pipeline.predict(numbers).tolist()
+    with sklearn.config_context():  # what loading configures ends with it
+        model = run_package(tmp_path)
+        assert answers(model, numbers)["predictions"] == expected
+    assert any(one.startswith("pandas==") for one in package.requirements)
+    scaled = make_pipeline(StandardScaler().set_output(transform="pandas"), LogisticRegression())
+    package = package_estimator(scaled.fit(numbers.to_numpy(), people.member), "scaled", tmp_path / "p")
+    assert any(one.startswith("pandas==") for one in package.requirements)
 
 
 def test_own_requirements_take_the_place_of_pins(buyers: Any, people: pd.DataFrame, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -13,22 +14,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uv
 
 from tenfold_deploy.environments import (
     EnvironmentFailed,
     EnvironmentSpec,
+    Found,
     Interpreter,
     Lock,
+    Tools,
     build,
     canonical_requirements,
+    disk_usage,
     explain,
     find_python,
+    installable_pythons,
     installed,
     is_built,
+    look_around,
     own_python_version,
+    prune_wheel_cache,
     python_versions,
+    remove,
     resolve,
     uv_environment,
+    wheel_cache,
 )
 
 AddWheel = Callable[..., None]
@@ -232,7 +242,7 @@ def test_an_environment_for_every_python_on_the_machine(
     interpreter: Interpreter, tmp_path: Path, index: Path, add_wheel: AddWheel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_wheel("greeting", "1.0")
-    monkeypatch.setattr("tenfold_deploy.environments._candidates", lambda: {interpreter.minor: [interpreter.path]})
+    monkeypatch.setattr("tenfold_deploy.environments._candidates", lambda _: {interpreter.minor: [interpreter.path]})
     lock = resolve(wanted("greeting", python=interpreter.minor), on_log=quiet)
     built = build(lock, tmp_path / "environment", on_log=quiet)
     question = "import greeting, sys; print(greeting.VERSION, '%d.%d' % sys.version_info[:2])"
@@ -589,3 +599,181 @@ def test_a_flood_of_output_is_cut(index: Path, add_source: AddSource, tmp_path: 
     assert caught.value.code == "build_failed"
     assert len(log) <= 20_002
     assert max(map(len, log)) <= 4_000
+
+
+# --- building again, removing ---
+
+
+def test_made_anew_from_the_same_lock_while_it_is_in_use(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
+    add_wheel("greeting", "1.0")
+    add_wheel("word", "1.0")
+    lock, destination = locked("greeting", "word"), tmp_path / "environments" / "one"
+    python = build(lock, destination, on_log=quiet).python
+    module = next(destination.glob("lib/python3*/site-packages/greeting.py"))
+    module.write_text("raise ImportError('damaged')")
+    program = (
+        "import word, sys; print('in', flush=True); sys.stdin.readline(); import greeting; print(greeting.VERSION)"
+    )
+    with subprocess.Popen(
+        [python, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "in\n"
+        again = build(lock, destination, on_log=quiet, anew=True)
+        output, _ = running.communicate("go\n")
+
+    assert (again.reused, again.python) == (False, python)
+    assert output == "1.0\n"
+    other = build(lock, tmp_path / "environments" / "two", on_log=quiet)  # the cache had the damaged file as well
+    question = [other.python, "-I", "-c", "import greeting; print(greeting.VERSION)"]
+    assert subprocess.run(question, capture_output=True, text=True, check=True).stdout == "1.0\n"
+    assert is_built(destination, lock)
+    assert {path.name for path in destination.parent.iterdir()} == {"one", ".one.lock", "two", ".two.lock"}
+
+
+def test_made_anew_without_the_system_knowing_how_to_swap(
+    index: Path, add_wheel: AddWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_wheel("greeting", "1.0")
+    lock, destination = locked("greeting"), tmp_path / "one"
+    build(lock, destination, on_log=quiet)
+    (destination / "tenfold-environment.json").write_text("damaged")
+    monkeypatch.setattr("tenfold_deploy.environments._exchange", lambda *_: False)
+    build(lock, destination, on_log=quiet, anew=True)
+    assert is_built(destination, lock)
+    assert {path.name for path in tmp_path.iterdir() if "one" in path.name} == {"one", ".one.lock"}
+
+
+def test_what_cannot_be_made_anew_stays_as_it_was(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
+    add_wheel("greeting", "1.0")
+    lock, destination = locked("greeting"), tmp_path / "environments" / "one"
+    build(lock, destination, on_log=quiet)
+    shutil.rmtree(index)
+    shutil.rmtree(tmp_path / "cache")
+    with pytest.raises(EnvironmentFailed):
+        build(lock, destination, on_log=quiet, anew=True)
+    assert is_built(destination, lock)
+    assert installed(destination) == [("greeting", "1.0")]
+    assert {path.name for path in destination.parent.iterdir()} == {"one", ".one.lock"}
+
+
+def test_removed_with_what_was_broken_off_unless_somebody_needs_it(tmp_path: Path) -> None:
+    folder = tmp_path / "environments"
+    build(locked(), folder / "one", on_log=quiet)
+    (folder / ".one.building-abc").mkdir()
+    (folder / ".two.removed-1-2").mkdir()
+    assert look_around(folder) == [Found(folder / "one", True), Found(folder / "two", True)]
+
+    assert remove(folder / "one", unless=lambda: True) is False
+    assert look_around(folder) == [Found(folder / "one", False), Found(folder / "two", True)]
+    assert is_built(folder / "one", locked())
+
+    assert remove(folder / "one", unless=lambda: False) is True
+    assert remove(folder / "two", unless=lambda: False) is True
+    assert look_around(folder) == []
+    assert look_around(tmp_path / "nothing") == []
+
+
+def test_what_is_being_built_is_not_removed(tmp_path: Path) -> None:
+    answers = []
+
+    def while_building(line: str) -> None:
+        answers.append(remove(tmp_path / "one", unless=lambda: False))
+
+    build(locked(), tmp_path / "one", on_log=while_building)
+    assert answers
+    assert set(answers) == {False}
+    assert is_built(tmp_path / "one", locked())
+
+
+# --- disk and wheel cache ---
+
+
+def test_a_file_with_two_names_takes_its_space_once(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "one").write_bytes(b"x" * 1_000_000)
+    alone = disk_usage(folder)
+    assert alone >= 1_000_000
+    (folder / "two").hardlink_to(folder / "one")
+    (folder / "three").symlink_to(folder / "one")
+    assert disk_usage(folder) < alone + 100_000
+    assert disk_usage(tmp_path / "nothing") == 0
+
+
+def test_wheels_go_to_the_cache_of_the_installation_unless_the_machine_has_one(
+    index: Path, add_wheel: AddWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = Tools(wheel_cache=tmp_path / "wheels")
+    assert wheel_cache(tools) == tmp_path / "cache"
+    monkeypatch.delenv("UV_CACHE_DIR")
+    assert wheel_cache(tools) == tmp_path / "wheels"
+    add_wheel("greeting", "1.0")
+    lock = resolve(wanted("greeting"), on_log=quiet, tools=tools)
+    build(lock, tmp_path / "one", on_log=quiet, tools=tools)
+    assert disk_usage(tmp_path / "wheels") > 0
+
+    prune_wheel_cache(tools, everything=True)
+    assert not list((tmp_path / "wheels").rglob("greeting.py"))
+    prune_wheel_cache(tools)
+    question = "import greeting; print(greeting.VERSION)"
+    python = tmp_path / "one" / "bin" / "python"
+    assert subprocess.run([python, "-I", "-c", question], capture_output=True, text=True, check=True).stdout == "1.0\n"
+
+
+# --- Python versions that are fetched ---
+
+
+def test_versions_to_fetch_are_known_without_asking_anybody(tmp_path: Path) -> None:
+    versions = installable_pythons(Tools(pythons=tmp_path, python_downloads=True))
+    assert len(versions) >= 3
+    assert all(version.count(".") == 2 and version.replace(".", "").isdigit() for version in versions)
+    assert versions == sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
+    assert installable_pythons(Tools(pythons=tmp_path)) == []
+
+
+def test_a_version_that_is_missing_is_fetched_where_that_is_allowed(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a list and an archive of our own: a Python 3.15 that is a script, and answers the one question."""
+    archive, listing = tmp_path / "python.tar.gz", tmp_path / "list.json"
+    script = f'#!/bin/sh\ncase "$*" in *version_info*) echo 3.15.2;; *) exec {find_python(None).path} "$@";; esac\n'
+    with tarfile.open(archive, "w:gz") as made:
+        member = tarfile.TarInfo("python/bin/python3.15")
+        member.size, member.mode = len(script), 0o755
+        made.addfile(member, io.BytesIO(script.encode()))
+        settings = b"# system configuration generated and used by the sysconfig module\nbuild_time_vars = {}\n"
+        member = tarfile.TarInfo("python/lib/python3.15/_sysconfigdata__linux_x86_64-linux-gnu.py")
+        member.size = len(settings)
+        made.addfile(member, io.BytesIO(settings))
+    known = json.loads(
+        subprocess.run(
+            [uv.find_uv_bin(), "python", "list", "--only-downloads", "--output-format", "json", "3.15"],
+            capture_output=True,
+            check=True,
+        ).stdout
+    )[0]
+    entry = {
+        "name": "cpython",
+        "arch": {"family": known["arch"], "variant": None},
+        "os": known["os"],
+        "libc": known["libc"],
+        "major": 3,
+        "minor": 15,
+        "patch": 2,
+        "prerelease": "",
+        "url": archive.as_uri(),
+        "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "variant": None,
+    }
+    listing.write_text(json.dumps({"ours": entry}))
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", listing.as_uri())
+    monkeypatch.delenv("UV_OFFLINE")
+    with pytest.raises(EnvironmentFailed, match=r"Python 3\.15 is not on the platform's machine"):
+        resolve(wanted(python="3.15"), on_log=quiet, tools=Tools(pythons=tmp_path / "pythons"))
+    log: list[str] = []
+    tools = Tools(pythons=tmp_path / "pythons", python_downloads=True)
+    lock = resolve(wanted(python="3.15"), on_log=log.append, tools=tools)
+    assert lock.python_version == "3.15"
+    assert "Python 3.15 is not on this machine; fetching it" in log
+    assert find_python("3.15", tools).path.is_relative_to(tmp_path / "pythons")

@@ -169,6 +169,18 @@ def test_no_zombie_and_no_descriptor_is_left_with_the_caller(machine: Machine) -
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_model_is_told_what_it_is_deployed_as(machine: Machine) -> None:
+    source = """
+        class Model:
+            def __init__(self, environment): self.environment = environment
+            def predict(self, x): return self.environment
+    """
+    _, client = machine.running(source, environment={"name": "production"})
+    assert client.request("predict", b"1").json() == {"name": "production"}
+    _, client = machine.running(source)
+    assert client.request("predict", b"1").json() is None
+
+
 def test_the_environment_is_what_the_platform_sets_and_no_more(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +212,7 @@ def test_the_environment_is_what_the_platform_sets_and_no_more(
     assert set(environment) <= {
         "TENFOLD_REPLICA_ID", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONNOUSERSITE", "MODE", "LC_CTYPE",
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-        "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
+        "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TENFOLD_ROOT",
     }  # fmt: skip
     assert (environment["MODE"], environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("test", "7", "2")
     assert (environment["HOME"], environment["TMPDIR"]) == (f"{folder}/home", f"{folder}/tmp")

@@ -15,9 +15,11 @@ from tenfold_deploy.environments import EnvironmentSpec, own_python_version
 from tenfold_deploy.packages import (
     DEFAULTS,
     IMPLIED_BY_TRUSS,
+    Download,
     PackageConfig,
     PackageFile,
     Resources,
+    explain,
     manifest_digest,
     materialise,
     read_package,
@@ -247,6 +249,32 @@ def test_no_model() -> None:
         ("requirements_file: [a]", "requirements_file"),
         ("requirements_file: ../requirements.txt", "requirements_file"),
         ("requirements_file: missing.txt", "requirements_file"),
+        ("bis_llm: {version: a}", "bis_llm"),
+        ("build: {model_server: TRT_LLM}", "build.model_server"),
+        ("base_image: python", "base_image"),
+        ("runtime: {batch: 32}", "runtime.batch"),
+        ("runtime: {batch: {size: 1}}", "runtime.batch"),
+        ("runtime: {batch: {max_size: 0}}", "runtime.batch.max_size"),
+        ("runtime: {batch: {max_wait_ms: -1}}", "runtime.batch.max_wait_ms"),
+        ("external_data: {url: a}", "external_data"),
+        ("external_data: [text]", "external_data[0]"),
+        ("external_data: [{url: 'ftp://a/b', local_data_path: c}]", "external_data[0].url"),
+        ("external_data: [{url: 'https://', local_data_path: c}]", "external_data[0].url"),
+        ("external_data: [{url: 'https://a/b', local_data_path: ../c}]", "external_data[0].local_data_path"),
+        ("external_data: [{url: 'https://a/b'}]", "external_data[0].local_data_path"),
+        ("weights: [{source: a/b, mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'ftp://a/b', mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'hf://a b', mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'hf://a/b@-x', mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'https://a/', mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'hf://a/b', mount_location: m}]", "weights[0].mount_location"),
+        ("weights: [{source: 'hf://a/b', mount_location: /a/../../m}]", "weights[0].mount_location"),
+        ("weights: [{source: 'hf://a/b', mount_location: /m, allow_patterns: x}]", "weights[0].allow_patterns"),
+        ("weights: [{source: 'hf://a/b', mount_location: /m}, {source: 'hf://c/d', mount_location: /m}]", "weights[1]"),
+        ("model_cache: [{repo_id: ../x}]", "model_cache[0].repo_id"),
+        ("model_cache: [{repo_id: a/b, use_volume: true}]", "model_cache[0].volume_folder"),
+        ("model_cache: [{repo_id: a/b, use_volume: true, volume_folder: ../c}]", "model_cache[0].volume_folder"),
+        ("docker_server: text", "docker_server"),
     ],
 )
 def test_values_that_cannot_be(config: str, path: str) -> None:
@@ -271,8 +299,35 @@ def test_unknown_keys_are_kept_and_reported() -> None:
 
 
 def test_what_needs_a_container_is_said_not_silently_dropped() -> None:
-    config = "base_image: {image: a}\nsystem_packages: [git]\nbuild_commands: [make]\nexternal_data: [{url: a}]"
-    assert set(warnings(config)) == {"base_image", "system_packages", "build_commands", "external_data"}
+    config = "base_image: {image: a}\nsystem_packages: [git]\nbuild_commands: [apt-get install -y git, make]"
+    read_ = read(config)
+    assert {problem.path: problem.code for problem in read_.warnings} == dict.fromkeys(
+        ("base_image", "system_packages", "build_commands[0]"), "needs_container"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ("live_reload: true", "live_reload"),
+        ("runtime: {remote_ssh: {enabled: true}}", "runtime.remote_ssh"),
+        ("runtime: {egress_restrictions: {ip_allow_list: []}}", "runtime.egress_restrictions"),
+        ("resources: {instance_type: L4:4x16}", "resources.instance_type"),
+        ("build: {secret_to_path_mapping: {a: /b}}", "build.secret_to_path_mapping"),
+        ("training_checkpoints: {loops_checkpoint_ids: [a]}", "training_checkpoints"),
+    ],
+)
+def test_keys_without_effect_are_named(config: str, path: str) -> None:
+    assert set(warnings(config)) == {path}
+
+
+def test_a_gpu_that_is_not_there_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenfold_deploy.packages._has_gpu", lambda: False)
+    config = read("resources: {accelerator: L4}")
+    assert [(problem.path, problem.code) for problem in config.warnings] == [("resources.accelerator", "no_gpu")]
+    assert config.values["resources"]["use_gpu"] is True
+    monkeypatch.setattr("tenfold_deploy.packages._has_gpu", lambda: True)
+    assert read("resources: {accelerator: L4}").warnings == ()
 
 
 def test_keys_of_truss_without_a_meaning_here_are_not_unknown() -> None:
@@ -288,6 +343,214 @@ def test_a_secret_in_the_file_goes_no_further() -> None:
 def test_a_requirements_file_that_is_not_named() -> None:
     assert set(warnings("", {"requirements.txt": b"numpy"})) == {"requirements_file"}
     assert warnings("requirements: [numpy]", {"requirements.txt": b"numpy"}) == {}
+
+
+# --- what is fetched ---
+
+
+def test_what_is_fetched_and_where_it_goes() -> None:
+    config = """
+        data_dir: files
+        secrets: {hf_token: null}
+        external_data:
+          - {url: "https://example.com/a.bin?x=1", local_data_path: deep/a.bin, name: a}
+        weights:
+          - source: hf://org/model@v1
+            mount_location: /models/base
+            allow_patterns: ["*.safetensors"]
+            ignore_patterns: ["*.md"]
+            auth: {auth_method: CUSTOM_SECRET, auth_secret_name: hf_token}
+          - {source: "https://example.com/w/b%20c.bin", mount_location: /app/data/w}
+          - {source: "hf://solo", mount_location: /packages/solo}
+    """
+    assert read(config).downloads == (
+        Download("external_data[0]", "files/deep/a.bin", url="https://example.com/a.bin?x=1"),
+        Download(
+            "weights[0]",
+            "weights/models/base",
+            repo="org/model",
+            revision="v1",
+            allow_patterns=("*.safetensors",),
+            ignore_patterns=("*.md",),
+            secret="hf_token",
+        ),
+        Download("weights[1]", "data/w/b c.bin", url="https://example.com/w/b%20c.bin"),
+        Download("weights[2]", "packages/solo", repo="solo"),
+    )
+
+
+@pytest.mark.parametrize("key", ["model_cache", "hf_cache"])
+def test_cached_repositories_in_both_spellings(key: str) -> None:
+    config = f"""
+        secrets: {{hf_access_token: null}}
+        {key}:
+          - {{repo_id: org/model}}
+          - {{repo_id: org/other, revision: abc123, use_volume: true, volume_folder: other}}
+    """
+    first, second = read(config).downloads
+    assert (first.path, first.repo, first.revision) == ("model_cache/models--org--model/main", "org/model", None)
+    assert first.secret == "hf_access_token"
+    assert (second.path, second.revision) == ("model_cache/other", "abc123")
+    assert "hf_cache" not in read(config).values
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ("external_data: [{url: 's3://a/b', local_data_path: c, backend: s3}]", "external_data[0].backend"),
+        ("weights: [{source: 's3://bucket/a', mount_location: /m}]", "weights[0].source"),
+        ("weights: [{source: 'gs://bucket/a', mount_location: /m}]", "weights[0].source"),
+        ("model_cache: [{repo_id: 'gs://a', kind: gcs}]", "model_cache[0].kind"),
+    ],
+)
+def test_sources_that_cannot_be_reached_are_named_and_left_out(config: str, path: str) -> None:
+    assert set(warnings(config)) == {path}
+    assert read(config).downloads == ()
+
+
+# --- a server of its own, build commands, batches ---
+
+SERVER = """
+    docker_server:
+      start_command: python data/app.py --port 8000
+      server_port: 8000
+      predict_endpoint: /predict
+      readiness_endpoint: /health
+      liveness_endpoint: /health
+"""
+
+
+def test_a_package_may_bring_a_server_instead_of_a_class() -> None:
+    files = {"config.yaml": SERVER.encode(), "data/app.py": b""}
+    config = read_package(files)
+    assert config.warnings == ()
+    assert config.environment.implied == ()
+    assert config.predict_concurrency == 32
+    assert read_package({**files, "config.yaml": (SERVER + "    runtime: {predict_concurrency: 2}").encode()}) != config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("start_command: python data/app.py --port 8000", "run_as_user_id: 5", "docker_server.start_command"),
+        ("server_port: 8000", "server_port: http", "docker_server.server_port"),
+        ("predict_endpoint: /predict", "predict_endpoint: predict", "docker_server.predict_endpoint"),
+        ("readiness_endpoint: /health", "mine: 1", "docker_server.readiness_endpoint"),
+    ],
+)
+def test_a_server_that_cannot_be_started(old: str, new: str, path: str) -> None:
+    assert path in problems(SERVER.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path"),
+    [
+        ("python data/app.py --port 8000", "vllm serve org/llama", "docker_server.start_command"),
+        ("start_command: python data/app.py --port 8000", "no_build: true", "docker_server.no_build"),
+    ],
+)
+def test_a_server_that_needs_its_image_is_a_warning(old: str, new: str, path: str) -> None:
+    config = read(SERVER.replace(old, new) + "    base_image: {image: vllm/vllm-openai}")
+    assert {problem.path for problem in config.warnings} == {path, "base_image"}
+    assert {problem.code for problem in config.warnings} == {"needs_container"}
+
+
+def test_build_commands_bring_pip_unless_the_package_pins_it() -> None:
+    assert read("build_commands: [pip install x]").environment.requirements == ("pip",)
+    pinned = "build_commands: [pip install x]\nrequirements: [pip==24.0, pip-tools]"
+    assert read(pinned).environment.requirements == ("pip-tools", "pip==24.0")
+    assert read("requirements: [pip-tools]").environment.requirements == ("pip-tools",)
+    assert "pip" in read("build_commands: [make]\nrequirements: [pip-tools]").environment.requirements
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("off", "off"),
+        ("false", "off"),
+        ("{max_size: 8}", {"max_size": 8, "max_wait_ms": 0}),
+        ("{max_size: 32, max_wait_ms: 2.5}", {"max_size": 32, "max_wait_ms": 2.5}),
+    ],
+)
+def test_batches(written: str, kept: object) -> None:
+    assert starts_from(read(f"runtime: {{batch: {written}}}"))["runtime"]["batch"] == kept
+
+
+# --- explain ---
+
+
+def explained(config: str, **files: str) -> dict[str, tuple[str, int | None]]:
+    """Status and line by path."""
+    given = package(config, **files)
+    return {note.path: (note.status, note.line) for note in explain(given)}
+
+
+def test_every_key_is_explained_with_its_line() -> None:
+    config = """model_name: a
+base_image: {image: b}
+zzz: 1
+resources: {cpu: "2", instance_type: x}
+runtime:
+  predict_concurrency: 2
+  transport: {kind: grpc}
+weights:
+  - {source: "hf://a/b@main", mount_location: /models/a}
+  - {source: "s3://a/b", mount_location: /models/b}
+secrets: {token: null}
+trt_llm: {build: {}}
+data_dir: /etc
+"""
+    assert explained(config) == {
+        "model_name": ("honoured", 1),
+        "base_image": ("container", 2),
+        "zzz": ("unknown", 3),
+        "resources.cpu": ("honoured", 4),
+        "resources.instance_type": ("ignored", 4),
+        "runtime.predict_concurrency": ("honoured", 6),
+        "runtime.transport.kind": ("refused", 7),
+        "weights[0]": ("reachable", 9),
+        "weights[1].source": ("ignored", 10),
+        "secrets": ("honoured", 11),
+        "trt_llm": ("refused", 12),
+        "data_dir": ("wrong", 13),
+    }
+
+
+def test_every_key_that_has_a_default_has_a_meaning() -> None:
+    elsewhere = {"resources", "runtime", "docker_server", "base_image", "system_packages"}
+    for key in DEFAULTS.keys() - elsewhere:
+        assert explained(f"{key}:")[key][0] == "honoured", key
+    for section in ("resources", "runtime"):
+        for key in DEFAULTS[section]:
+            assert explained(f"{section}: {{{key}: }}")[f"{section}.{key}"][0] == "honoured", key
+
+
+def test_a_package_without_a_readable_configuration_is_explained_too() -> None:
+    assert [note.status for note in explain({"model/model.py": b""})] == ["wrong"]
+    (note,) = explain(package("a: 1\na: 2"))
+    assert note.status == "wrong"
+    assert note.line == 2
+    assert [note.path for note in explain(package("[1]"))] == [""]
+
+
+def test_paths_of_a_container_in_the_code_are_pointed_out() -> None:
+    source = """import os
+TOKEN = open("/secrets/hf_token").read()
+WORDS = open('/app/data/words.txt')
+sys.path.append("/packages")
+W = torch.load("/models/base/w.pt")
+FINE = os.environ.get("TENFOLD_ROOT", "") + "/packages/x"
+URL = "https://example.com/app/x"
+"""
+    config = 'weights: [{source: "hf://a/b", mount_location: /models/base}]'
+    files = package(config) | {"model/model.py": source.encode(), "data/big.py": b"'/app/x'"}
+    notes = [note for note in explain(files) if note.path == "model/model.py"]
+    assert [(note.line, note.status) for note in notes] == [(line, "reachable") for line in (2, 3, 4, 5)]
+    hints = [note.hint for note in notes]
+    assert "secrets['hf_token']" in hints[0]
+    assert "data_dir" in hints[1]
+    assert 'os.environ.get("TENFOLD_ROOT", "") + "/packages"' in hints[2]
+    assert '"/models/base"' in hints[3]
 
 
 # --- requirements ---

@@ -28,8 +28,8 @@ def test_moving_makes_a_new_list_and_leaves_the_old_one_alone() -> None:
 
 def test_a_failure_ends_the_open_stage_and_skips_the_rest() -> None:
     value = stages.moved(stages.fresh(stages.VERSION_STAGES), "upload", "done", NOW)
-    value = stages.failed_at(stages.moved(value, "environment", "running", NOW), NOW, "no such package")
-    assert list(states(value).values()) == ["done", "failed", "skipped", "skipped", "skipped", "skipped"]
+    value = stages.failed_at(stages.moved(value, "fetch", "running", NOW), NOW, "no such file")
+    assert list(states(value).values()) == ["done", "failed", *["skipped"] * 5]
     assert stages.all_ended(value)
-    assert value[1]["detail"] == "no such package"
+    assert value[1]["detail"] == "no such file"
     assert stages.failed_at(value, NOW, "again") == value

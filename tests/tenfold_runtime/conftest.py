@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uv
 
+from tenfold_deploy.packages import read_package, starts_from
 from tenfold_runtime.client import Client
-from tenfold_runtime.frames import Frame, parse_address
+from tenfold_runtime.frames import Frame, FrameError, parse_address
 
 RUNTIME = Path(sys.modules["tenfold_runtime"].__file__ or "").parent
 
@@ -75,6 +78,10 @@ class Worker:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+        with contextlib.suppress(OSError, FrameError):  # in order, so that a server that it started ends as well
+            with Client(self.address, timeout_seconds=5) as client:
+                client.request("shutdown", grace_seconds=0)
+            self.process.wait(5)
         self.process.kill()
         self.process.wait()
 
@@ -104,6 +111,31 @@ class Workers:
         write_files(folder / "secrets", secrets or {})
         options = ["--kind", "model", "--root", str(root), "--secrets-dir", str(folder / "secrets"), *(arguments or [])]
         return self._start(folder, options, python, environment or {}, listen)
+
+    def truss(
+        self,
+        source: str,
+        config: str = "",
+        *,
+        files: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        environment: Any = None,
+        python: str = sys.executable,
+    ) -> Worker:
+        """A Truss folder, read as the platform reads it and run as the platform runs it."""
+        written = {"config.yaml": textwrap.dedent(config), "model/model.py": textwrap.dedent(source), **(files or {})}
+        if not source:
+            del written["model/model.py"]
+        settings = read_package({name: text.encode() for name, text in written.items()})
+        variables = {"PATH": f"{Path(python).parent}:/usr/bin:/bin", **settings.environment_variables}
+        folder = self._new_folder()
+        root = folder / "package"
+        write_files(root, {**written, ".tenfold/config.json": json.dumps(starts_from(settings))})
+        write_files(folder / "secrets", secrets or {})
+        options = ["--kind", "model", "--root", str(root), "--secrets-dir", str(folder / "secrets")]
+        if environment is not None:
+            options += ["--environment", json.dumps(environment)]
+        return self._start(folder, options, python, variables)
 
     def code(self, bundles: Mapping[str, Mapping[str, str]], *, python: str = sys.executable) -> Worker:
         folder = self._new_folder()
@@ -151,6 +183,24 @@ def workers() -> Iterator[Workers]:
     yield started
     started.close()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def environment_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The Python of a new virtual environment that has the packages; one per set of packages and test run."""
+    made: dict[tuple[str, ...], str] = {}
+
+    def python(*packages: str) -> str:
+        if packages not in made:
+            folder = tmp_path_factory.mktemp("environment")
+            uv_bin = uv.find_uv_bin()
+            subprocess.run([uv_bin, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+            made[packages] = str(folder / "bin" / "python")
+            command = [uv_bin, "pip", "install", "--quiet", "--python", made[packages], *packages]
+            subprocess.run(command, check=True, timeout=600)
+        return made[packages]
+
+    return python
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_a_model_gets_what_its_constructor_names_and_all_its_methods_run(workers
     assert answer.ok, answer.header
     result = answer.json()
     assert result["outputs"] == ["in", "pre", "tester", "s3cret", "one", "two"]
-    assert "declare it under secrets" in result["missing"]
+    assert "under secrets in config.yaml" in result["missing"]
 
 
 def test_health_tells_who_the_worker_is(workers) -> None:
@@ -75,6 +75,7 @@ def test_health_tells_who_the_worker_is(workers) -> None:
     assert (health["kind"], health["protocol"], health["digest"], health["in_flight"]) == ("model", 1, "abc", 0)
     assert health["pid"] == worker.process.pid
     assert health["rss_bytes"] > 5_000_000
+    assert health["peak_rss_bytes"] >= health["rss_bytes"] * 0.9
     assert 0 <= health["load_seconds"] < 20
     assert abs(health["since"] - time.time()) < 20
 
@@ -175,7 +176,7 @@ def test_schema_tells_what_annotations_tell(workers) -> None:
     schema = workers.model(PYDANTIC).ready().request("schema").json()
     assert schema["inputs"]["type"] == "array"
     assert schema["outputs"]["properties"]["total"]["type"] == "integer"
-    assert workers.model(ECHO).ready().request("schema").json() == {"inputs": None, "outputs": None}
+    assert workers.model(ECHO).ready().request("schema").json() == {"inputs": None, "outputs": None, "truss": None}
 
 
 def test_code_beside_the_model_is_importable_every_way(workers, predict) -> None:
@@ -229,7 +230,7 @@ BROKEN = {
         "class Model:\n    def __init__(self): raise OSError('no weights')",
         "no weights",
     ),
-    "predict asks too much": ("class Model:\n    def predict(self, a, b): ...", "predict(a, b) asks for a, b"),
+    "predict asks too much": ("class Model:\n    def predict(self, a, b): ...", "predict(a, b) asks for a and b"),
     "predict by keyword": ("class Model:\n    def predict(self, *, a): ...", "predict(*, a) asks for a"),
     "load asks": ("class Model:\n    def load(self, x): ...\n    def predict(self): ...", "load(x) asks for x"),
     "load raises": (
@@ -411,8 +412,6 @@ STREAMS = """
                     yield "x" * 100_000
             finally:
                 print("closed the generator", flush=True)
-        def postprocess(self, value):
-            return "must not run"
 """
 
 
@@ -451,8 +450,8 @@ def test_accept_json_gathers_a_stream_but_not_for_openai_clients(workers, predic
     assert predict(client, "text", accept="application/json").json() == "aéc"
     assert predict(client, "async", accept="application/json").json() == "abc"
     assert predict(client, "json", accept="application/json").json() == [{"n": 0}, {"n": 1}, {"n": 2}]
-    agent = {"User-Agent": "OpenAI/Python 1.0"}
-    streamed = list(client.stream("predict", b'"text"', accept="application/json", headers=agent))
+    http = {"headers": [["user-agent", "OpenAI/Python 1.0"]]}
+    streamed = list(client.stream("predict", b'"text"', accept="application/json", http=http))
     assert len(streamed) == 4
 
 
@@ -561,7 +560,7 @@ def test_an_async_predict_is_cancelled_too(workers, body: str) -> None:
 
 
 def test_a_coroutine_that_blocks_disturbs_no_health_check(workers) -> None:
-    worker = workers.model("import time\nclass Model:\n    async def predict(self, x): time.sleep(1); return 1")
+    worker = workers.model("import time\nclass Model:\n    async def predict(self, x): time.sleep(4); return 1")
     worker.ready()
 
     async def scenario() -> None:
@@ -570,7 +569,7 @@ def test_a_coroutine_that_blocks_disturbs_no_health_check(workers) -> None:
         await asyncio.sleep(0.05)
         started = time.monotonic()
         await client.health()
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 3
         assert (await busy).json() == 1
         await client.close()
 

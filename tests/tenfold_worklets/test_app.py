@@ -221,3 +221,31 @@ def test_views_are_checked_by_whoever_knows_them():
     (problem,) = found(FILES, check_view=check_view)
     assert (problem.path, problem.line) == ("views/main.yaml: nodes.ok.type", 7)
     assert seen == [("main", "view: 1\nname: main\n", ["classify"], None)]
+
+
+def test_an_environment_of_the_workspace_is_named() -> None:
+    app = load_app("app: 1\nname: desk\nenvironment: nlp\nenvironments:\n  heavy: vision\n  own: {requirements: [a]}\n")
+    named = {name: environment.named for name, environment in app.environments.items()}
+    assert named == {"default": "nlp", "heavy": "vision", "own": None}
+    assert load_app("app: 1\nname: desk\nenvironments: {default: nlp}\n").environments["default"].named == "nlp"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "says"),
+    [
+        ("environment: Not a name", "environment", "is not a name for an environment"),
+        ("environment: [a]", "environment", "is not a name for an environment"),
+        ("environment: nlp\nenvironments: {default: {}}", "environment", "is given twice"),
+        ("environments: {heavy: A B}", "environments.heavy", "is not a name for an environment"),
+        ("environments: {heavy: 7}", "environments.heavy", "a mapping, or a name"),
+    ],
+)
+def test_a_wrong_name_for_an_environment(text: str, path: str, says: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        load_app(f"app: 1\nname: desk\n{text}\n")
+    assert [(problem.path, says in problem.message) for problem in caught.value.problems] == [(path, True)]
+
+
+def test_code_for_a_python_that_only_the_workspace_knows_is_not_judged_here() -> None:
+    files = {"app.yaml": "app: 1\nname: desk\nenvironment: nlp\n", "code/new.py": "syntax of = the future ?\n"}
+    assert check_app(files).app.name == "desk"

@@ -32,11 +32,15 @@ MAX_PATH = 200
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A Python version (None: the platform's own) and requirements, as an app asks for them."""
+    """A Python version (None: the platform's own) and requirements, as an app asks for them.
+
+    With `named` it is the workspace's environment of that name, and has nothing of its own.
+    """
 
     name: str
     python: str | None = None
     requirements: tuple[str, ...] = ()
+    named: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def check_app(
 
 # app.yaml
 
-_APP_KEYS = ("app", "name", "title", "description", "environments", "home")
+_APP_KEYS = ("app", "name", "title", "description", "environment", "environments", "home")
 _ENVIRONMENT_KEYS = ("python", "requirements")
 _PYTHON = re.compile(r"3\.(\d{1,2})(?:\.\d{1,2})?\Z")
 
@@ -132,13 +136,20 @@ def _read_app(data: Json, report: Report) -> App:
         name=str(name),
         title=str(data.get("title", "")),
         description=str(data.get("description", "")),
-        environments=MappingProxyType(_read_environments(data.get("environments"), report)),
+        environments=MappingProxyType(_read_environments(data.get("environments"), data.get("environment"), report)),
         home=str(home) if home is not None else None,
     )
 
 
-def _read_environments(value: Json, report: Report) -> dict[str, Environment]:
+def _read_environments(value: Json, default: Json, report: Report) -> dict[str, Environment]:
+    """`environment: nlp` is short for `environments: {default: nlp}`: both name one that the workspace has."""
     environments = {DEFAULT_ENVIRONMENT: Environment(DEFAULT_ENVIRONMENT)}
+    if default is not None:
+        environments[DEFAULT_ENVIRONMENT] = _named_environment(DEFAULT_ENVIRONMENT, default, "environment", report)
+        if isinstance(value, dict) and DEFAULT_ENVIRONMENT in value:
+            hint = f"Keep one of `environment` and `environments.{DEFAULT_ENVIRONMENT}`."
+            report.add("environment", "the default environment is given twice", hint, code="bad_value")
+            value = {name: data for name, data in value.items() if name != DEFAULT_ENVIRONMENT}
     if value is not None and not isinstance(value, dict):
         report.add("environments", "`environments` is a mapping of names", "Write {default: {requirements: [pandas]}}.")
         return environments
@@ -146,11 +157,22 @@ def _read_environments(value: Json, report: Report) -> dict[str, Environment]:
         path = below("environments", name)
         if not is_address(name):
             report.add(path, f"{name!r} is not a name for an environment", ADDRESS_HINT, code="bad_name")
+        if isinstance(data, str):
+            environments[name] = _named_environment(name, data, path, report)
+            continue
         if data is not None and not isinstance(data, dict):
-            report.add(path, "an environment is a mapping", "Write {requirements: [pandas]}.", code="bad_type")
+            hint = "Write {requirements: [pandas]}, or the name of an environment of the workspace."
+            report.add(path, "an environment is a mapping, or a name", hint, code="bad_type")
             continue
         environments[name] = _read_environment(name, data or {}, path, report)
     return environments
+
+
+def _named_environment(name: str, value: Json, path: str, report: Report) -> Environment:
+    if not is_address(value):
+        report.add(path, f"{value!r} is not a name for an environment", ADDRESS_HINT, code="bad_name")
+        return Environment(name)
+    return Environment(name, named=str(value))
 
 
 def _read_environment(name: str, data: Mapping[str, Json], path: str, report: Report) -> Environment:
@@ -373,7 +395,10 @@ def _targets(plans: Iterable[Plan]) -> dict[str, tuple[str, ...]]:
 
 def _wants_newer_python(app: App | None) -> bool:
     """Whether code may be written for a Python newer than this one, whose syntax cannot be judged here."""
-    versions = [environment.python for environment in app.environments.values()] if app else []
+    environments = app.environments.values() if app else ()
+    if any(environment.named for environment in environments):  # whose Python only the workspace knows
+        return True
+    versions = [environment.python for environment in environments]
     return any(int(version.split(".")[1]) > sys.version_info.minor for version in versions if version)
 
 

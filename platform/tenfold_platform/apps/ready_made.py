@@ -49,6 +49,8 @@ BODIES = {
     "table": ("dict", '{"inputs": [record]}'),
     "record": ("dict", "record"),
     "value": ("object", "next(iter(record.values()), None)"),
+    "tensor": ("dict", '{"inputs": record}'),
+    "one tensor": ("dict", '{"inputs": next(iter(record.values()))}'),
 }
 
 PRESENT = {
@@ -67,6 +69,15 @@ PRESENT = {
     "table": """    return {"rows": answer}""",
     "json": """    return {"value": answer}""",
 }
+PRESENT_TENSOR = {
+    "classification": PRESENT["classification"],
+    "regression": """    prediction = answer["predictions"][0]
+    while isinstance(prediction, list) and len(prediction) == 1:
+        prediction = prediction[0]
+    return {"prediction": prediction}""",
+}
+ARRAYS_ONLY = """    answer = answer["predictions"]
+"""
 
 
 def files_for(model_name: str, description: str, schema: dict[str, Any], example: Any) -> dict[str, str]:
@@ -143,7 +154,7 @@ def _view(title: str, description: str, schema: dict[str, Any], example: Any) ->
     view: dict[str, Any] = {"view": 1, "name": VIEW, "title": title}
     if description:
         view["description"] = description
-    fields = schema.get("fields", [])
+    fields = [_form_field(field) for field in schema.get("fields", [])]
     form_props: dict[str, Any] = {"schema": fields, "submit_label": "Predict"}
     initial = first_record(schema, example)
     if initial:
@@ -175,6 +186,18 @@ def _view(title: str, description: str, schema: dict[str, Any], example: Any) ->
     view["queries"] = {"predict": {"worklet": WORKLET, "run": "manual", "in": {"values": "=form.value"}}}
     view["nodes"] = nodes
     return view
+
+
+def _form_field(field: dict[str, Any]) -> dict[str, Any]:
+    """An array is entered as JSON, under a line that says what fits."""
+    if field["type"] != "tensor":
+        return field
+    shape = field.get("shape")
+    sizes = ["any" if size is None else str(size) for size in shape] if shape is not None else None
+    said = f"An array of {field.get('dtype') or 'numbers'}"
+    said += "." if sizes is None else f" of the shape [{', '.join(sizes)}]; the first dimension is the batch."
+    kept = {name: field[name] for name in ("name", "title", "nullable", "default") if field.get(name) is not None}
+    return {**kept, "type": "json", "description": field.get("description") or said}
 
 
 def _result_nodes(output: dict[str, Any]) -> dict[str, Any]:
@@ -216,13 +239,29 @@ def first_record(schema: dict[str, Any], example: Any) -> dict[str, Any]:
             found = {name: row[name] for name in names if name in row}
         case "value", value if value is not None and names:
             found = {names[0]: value}
+        case "tensor", {"inputs": dict() as arrays}:
+            found = {
+                name: _first_row(field, arrays[name])
+                for name, field in zip(names, fields, strict=True)
+                if name in arrays
+            }
+        case "tensor", {"inputs": array} if len(names) == 1:
+            found = {names[0]: _first_row(fields[0], array)}
         case _:
             found = {field["name"]: field["default"] for field in fields if field.get("default") is not None}
     return {name: value for name, value in found.items() if value is not None and name not in files}
 
 
+def _first_row(field: dict[str, Any], array: Any) -> Any:
+    """Of any number of rows one, as of a table: that is what the result is shown of."""
+    is_batch = (field.get("shape") or [0])[0] is None
+    return array[:1] if is_batch and isinstance(array, list) else array
+
+
 def _steps(schema: dict[str, Any]) -> str:
-    body_type, body = BODIES[schema.get("form", "value")]
+    form = schema.get("form", "value")
+    is_tensor = form == "tensor"
+    body_type, body = BODIES["one tensor" if is_tensor and len(schema.get("fields", [])) == 1 else form]
     output = schema.get("output", {})
     fields = {
         field["name"]: {"type": field["type"], "nullable": bool(field.get("nullable"))}
@@ -233,8 +272,12 @@ def _steps(schema: dict[str, Any]) -> str:
         classes=_python(output.get("classes") or []),
         body_type=body_type,
         body=body,
-        present=PRESENT[output.get("kind", "json")],
+        present=_present_tensor(output.get("kind", "json")) if is_tensor else PRESENT[output.get("kind", "json")],
     )
+
+
+def _present_tensor(kind: str) -> str:
+    return PRESENT_TENSOR.get(kind) or ARRAYS_ONLY + PRESENT[kind]
 
 
 def _python(value: Any) -> str:

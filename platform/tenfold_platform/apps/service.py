@@ -24,6 +24,7 @@ from tenfold_platform.apps.tables import AppFileTable, AppTable, ReleaseFileTabl
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.documents import as_details
 from tenfold_platform.environments import service as environments
+from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.errors import Conflict, InvalidDocument, NotFound
 from tenfold_platform.ids import new_id
 from tenfold_platform.models import service as models
@@ -193,11 +194,9 @@ def create_release(
         raise_problems(problems or [Problem("app.yaml", "the draft is empty", "Push the app first.")])
         raise AssertionError("problems were raised")
     pinned = _pin_models(session, app.workspace_id, checked, problems)
-    specs = _environment_specs(checked, problems)
+    pinned_environments = _pin_environments(session, app.workspace_id, checked, problems)
     raise_problems(problems)
-    environment_ids = {
-        name: str(environments.get_or_create(session, app.workspace_id, spec).id) for name, spec in specs.items()
-    }
+    environment_ids = {name: str(environment.id) for name, environment in pinned_environments.items()}
     code = {path: content for path, content in files.items() if path.startswith(CODE_FOLDERS)}
     session.refresh(app, with_for_update=True)
     app.last_number += 1
@@ -307,13 +306,20 @@ def _model_references(checked: CheckedApp) -> list[str]:
     return sorted({*checked.app.models, *from_views})
 
 
-def _environment_specs(checked: CheckedApp, problems: list[Problem]) -> dict[str, EnvironmentSpec]:
+def _pin_environments(
+    session: Session, workspace_id: UUID, checked: CheckedApp, problems: list[Problem]
+) -> dict[str, EnvironmentTable]:
+    """Of each environment that a function runs in: what the workspace has under its name, or one for its own wishes."""
     assert checked.app is not None
-    specs: dict[str, EnvironmentSpec] = {}
+    pinned: dict[str, EnvironmentTable] = {}
     for name in sorted(checked.app.targets):
         wanted = checked.app.app.environments[name]
         try:
-            specs[name] = EnvironmentSpec(wanted.python, tuple(wanted.requirements))
-        except EnvironmentFailed as error:
+            if wanted.named is not None:
+                pinned[name] = environments.named(session, workspace_id, wanted.named)
+            else:
+                spec = EnvironmentSpec(wanted.python, tuple(wanted.requirements))
+                pinned[name] = environments.get_or_create(session, workspace_id, spec)
+        except (EnvironmentFailed, NotFound) as error:
             problems.append(Problem(f"app.yaml:environments.{name}", error.message, error.hint or "", error.code))
-    return specs
+    return pinned

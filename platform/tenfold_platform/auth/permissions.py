@@ -21,6 +21,7 @@ class Action(StrEnum):
     WORKLETS_RUN = "worklets.run"
     RUNS_READ = "runs.read"
     ENVIRONMENTS_READ = "environments.read"
+    SECRETS_MANAGE = "secrets.manage"
     SYSTEM_READ = "system.read"
     SYSTEM_MANAGE = "system.manage"
 
@@ -51,7 +52,12 @@ OPERATOR_ACTIONS = VIEWER_ACTIONS | {
     Action.RUNS_READ,
     Action.ENVIRONMENTS_READ,
 }
-EDITOR_ACTIONS = OPERATOR_ACTIONS | {Action.MODELS_WRITE, Action.APPS_WRITE, Action.KEYS_MANAGE}
+EDITOR_ACTIONS = OPERATOR_ACTIONS | {
+    Action.MODELS_WRITE,
+    Action.APPS_WRITE,
+    Action.SECRETS_MANAGE,
+    Action.KEYS_MANAGE,
+}
 ADMIN_ACTIONS = EDITOR_ACTIONS | {Action.WORKSPACE_MANAGE, Action.MEMBERS_MANAGE}
 INSTALLATION_ACTIONS = frozenset({Action.SYSTEM_READ, Action.SYSTEM_MANAGE})
 
@@ -69,7 +75,7 @@ _PREDICT = frozenset({Action.MODELS_PREDICT, Action.WORKLETS_RUN})
 _OF_SCOPE: dict[Scope, frozenset[Action]] = {
     Scope.PREDICT: _PREDICT,
     Scope.READ: _READ,
-    Scope.DEPLOY: _PREDICT | _READ | {Action.MODELS_WRITE, Action.APPS_WRITE},
+    Scope.DEPLOY: _PREDICT | _READ | {Action.MODELS_WRITE, Action.APPS_WRITE, Action.SECRETS_MANAGE},
     Scope.ADMIN: ADMIN_ACTIONS,
     Scope.SYSTEM: frozenset({Action.SYSTEM_READ}),
 }

@@ -28,16 +28,23 @@ from tenfold_deploy.scheduler import Scheduler
 from tenfold_platform import tables
 from tenfold_platform.clock import Clock, utc_now
 from tenfold_platform.controller import releases, shipping, versions
+from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import make_engine, make_sessions, transaction
 from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, DeploymentTable, ReplicaState, ReplicaTable
 from tenfold_platform.engine import dispatch
-from tenfold_platform.engine.builds import OPEN_STATES
+from tenfold_platform.environments import service as environments
+from tenfold_platform.environments.folders import remove_orphans
+from tenfold_platform.environments.service import OPEN_STATES
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.logs import service as logs
+from tenfold_platform.models import traffic
+from tenfold_platform.models.tasks import list_unfetched
+from tenfold_platform.secrets import service as secrets
+from tenfold_platform.secrets.sealing import Keyring
 from tenfold_platform.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,6 +57,8 @@ BUSY_ROUND_SECONDS = 0.05
 HEALTHY_LOOK_SECONDS = 2.0
 RESEND_AFTER = timedelta(seconds=2)
 HOUSEKEEPING_SECONDS = 10.0
+FORGETTING_SECONDS = 3600.0
+COLLECT_SECONDS = 60.0
 
 
 class Controller:
@@ -70,6 +79,8 @@ class Controller:
         self._settings = settings
         self._clock = clock
         self._owner = owner
+        self._keyring = Keyring.of(settings)
+        self._masks = Masks(sessions, self._keyring)
         self._reconciler = Reconciler(
             sessions,
             scheduler,
@@ -77,12 +88,16 @@ class Controller:
             settings.workers_dir,
             clock,
             host=socket.gethostname(),
+            keyring=self._keyring,
+            masks=self._masks,
         )
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="controller")
         self._running: set[tuple[str, UUID]] = set()
         self._guard = threading.Lock()
         self._looked_at: dict[UUID, float] = {}
         self._next_housekeeping = 0.0
+        self._next_forgetting = 0.0
+        self._next_collection = time.monotonic() + COLLECT_SECONDS
         self._wake = threading.Event()
 
     def run_round(self) -> None:
@@ -90,6 +105,9 @@ class Controller:
         if time.monotonic() >= self._next_housekeeping:
             self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             self._submit("housekeeping", UUID(int=0), self._keep_house)
+        if time.monotonic() >= self._next_collection:
+            self._next_collection = time.monotonic() + COLLECT_SECONDS
+            self._submit("collection", UUID(int=0), self.collect)
         with transaction(self._sessions) as session:
             self._resend(session)
             unfinished = versions.list_unfinished(session)
@@ -99,11 +117,21 @@ class Controller:
         for deployment_id in due:
             self._submit("deployment", deployment_id, partial(self._reconciler.reconcile, deployment_id))
         for version_id in unfinished:
-            self._submit("version", version_id, partial(versions.advance, self._sessions, self._clock, version_id))
+            self._submit("version", version_id, partial(self._advance_version, version_id))
         for release_id in preparing:
             self._submit("release", release_id, partial(self._advance_release, release_id))
         for replica_id in shippable:
-            self._submit("logs", replica_id, partial(shipping.ship_logs, self._sessions, self._scheduler, replica_id))
+            self._submit("logs", replica_id, partial(self._ship_logs, replica_id))
+
+    def collect(self) -> None:
+        """Removes environments that nothing has used for a while, and folders that no environment needs."""
+        kept_for = environments.kept_for(self._settings)
+        if kept_for is not None:
+            with transaction(self._sessions) as session:
+                gone = environments.collect(session, unused_for=kept_for)
+            for row in gone:
+                log.info("environment %s was deleted: nothing has used it for %s", row.id, kept_for)
+        remove_orphans(self._sessions, self._settings.environments_dir)
 
     def wait(self) -> None:
         """Until something changed, or the round's time is over."""
@@ -123,6 +151,12 @@ class Controller:
                 .where(DeploymentTable.lease_owner == self._owner)
                 .values(lease_owner=None, lease_until=None)
             )
+
+    def _advance_version(self, version_id: UUID) -> bool:
+        return versions.advance(self._sessions, self._clock, self._masks, version_id)
+
+    def _ship_logs(self, replica_id: UUID) -> bool:
+        return shipping.ship_logs(self._sessions, self._scheduler, self._masks, replica_id)
 
     def _advance_release(self, release_id: UUID) -> bool:
         return releases.advance(self._sessions, self._clock, self._settings.workers_dir, release_id)
@@ -167,11 +201,13 @@ class Controller:
             )
         ).all()
         live = session.execute(
-            select(ReplicaTable.deployment_id, ReplicaTable.state).where(ReplicaTable.state.in_(LIVE_REPLICA_STATES))
+            select(ReplicaTable.deployment_id, ReplicaTable.state, ReplicaTable.draining_since).where(
+                ReplicaTable.state.in_(LIVE_REPLICA_STATES)
+            )
         ).all()
         states: dict[UUID, list[str]] = {}
-        for deployment_id, state in live:
-            states.setdefault(deployment_id, []).append(state)
+        for deployment_id, state, draining_since in live:
+            states.setdefault(deployment_id, []).append("outgoing" if draining_since else state)
         now = time.monotonic()
         due: list[UUID] = []
         for deployment_id, desired in leased:
@@ -185,7 +221,7 @@ class Controller:
         return due
 
     def _resend(self, session: Session) -> None:
-        """Sends the message again for builds that nobody holds. A message that arrives twice does nothing."""
+        """Sends the message again for what is not done. A message that arrives twice, or too often, does nothing."""
         waiting = session.scalars(
             select(EnvironmentTable.id).where(
                 EnvironmentTable.state.in_(OPEN_STATES),
@@ -194,16 +230,23 @@ class Controller:
             )
         ).all()
         for environment_id in waiting:
-            self._submit("resend", environment_id, partial(self._send_build, environment_id))
+            self._submit("resend", environment_id, partial(self._send, "build_environment", environment_id))
+        for version_id in list_unfetched(session, created_before=RESEND_AFTER):
+            self._submit("resend", version_id, partial(self._send, "fetch_data", version_id))
 
-    def _send_build(self, environment_id: UUID) -> None:
-        dispatch.send("build_environment", environment_id)
+    def _send(self, task: str, row_id: UUID) -> None:
+        dispatch.send(task, row_id)
         time.sleep(RESEND_AFTER.total_seconds())  # holds the key in `_running`: one message every two seconds
 
     def _keep_house(self) -> None:
         self._reconciler.stop_strays()
         with transaction(self._sessions) as session:
             logs.trim(session)
+            secrets.reseal_all(session, self._keyring)
+            if time.monotonic() >= self._next_forgetting:
+                self._next_forgetting = time.monotonic() + FORGETTING_SECONDS
+                traffic.forget_old(session, self._clock())
+            self._masks.forget_others(shipping.list_shippable(session))
 
 
 def run(settings: Settings) -> None:

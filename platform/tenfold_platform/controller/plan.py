@@ -6,6 +6,7 @@ starting, worker answers        -> NowLoading / NowReady
 loading too long                -> NowFailed (load timed out) + Stop
 process ended by itself         -> NowFailed
 more live than desired          -> Drain the newest surplus, then Stop when nothing is in flight
+asked to be replaced            -> Create another; Drain the old one once that is ready
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ HealthState = Literal["loading", "ready", "failed", "unreachable", "unknown"]
 ProcessState = Literal["none", "starting", "running", "exited", "unknown"]
 
 CRASH_LOOP_AFTER = 3
+LOAD_IS_LATE = "load() did not return"
 DRAIN_AT_LEAST = timedelta(seconds=1)
 DRAIN_AT_MOST = timedelta(seconds=30)
 BACKOFF_BASE_SECONDS = 1.0
@@ -43,6 +45,7 @@ class Seen:
     draining_since: datetime | None = None
     reason: str = ""  # why it ended, or why load failed
     blameless: bool = False  # it ended because it was told to, or because the machine did
+    outgoing: bool = False  # to be replaced: it goes when another is ready in its place
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def _come_up(desired: Desired, replica: Seen, now: datetime) -> list[Action]:
         return [NowFailed(replica.replica_id, replica.reason, stop=True)]
     if replica.started_at is not None and now - replica.started_at > desired.load_timeout:
         seconds = desired.load_timeout.total_seconds()
-        doing = "load() did not return" if replica.health == "loading" else "The worker did not answer"
+        doing = LOAD_IS_LATE if replica.health == "loading" else "The worker did not answer"
         return [NowFailed(replica.replica_id, f"{doing} within {seconds:g} s.", stop=True)]
     if replica.health == "loading" and replica.state == ReplicaState.STARTING:
         return [NowLoading(replica.replica_id)]
@@ -186,17 +189,23 @@ def _drained(replica: Seen, now: datetime) -> list[Action]:
 
 
 def _fewer(desired: Desired, occupying: Sequence[Seen]) -> list[Action]:
-    surplus = len(occupying) - desired.replicas
-    if surplus <= 0:
-        return []
-    least_useful_first = sorted(occupying, key=lambda r: (r.state == ReplicaState.READY, -r.replica_id.int))
-    return [Drain(replica.replica_id) for replica in least_useful_first[:surplus]]
+    staying = [replica for replica in occupying if not replica.outgoing]
+    in_place = sum(replica.state == ReplicaState.READY for replica in staying)
+    # of those to be replaced, only what already serves is worth keeping, and only until its place is taken
+    kept = max(0, desired.replicas - in_place)
+    outgoing = [replica for replica in occupying if replica.outgoing]
+    serving = sorted((r for r in outgoing if r.state == ReplicaState.READY), key=lambda r: r.replica_id.int)
+    gone = [r for r in outgoing if r.state != ReplicaState.READY] + serving[kept:]
+    surplus = max(0, len(staying) - desired.replicas)
+    least_useful_first = sorted(staying, key=lambda r: (r.state == ReplicaState.READY, -r.replica_id.int))
+    return [Drain(replica.replica_id) for replica in [*gone, *least_useful_first[:surplus]]]
 
 
 def _more(desired: Desired, occupying: Sequence[Seen], now: datetime) -> list[Action]:
     if not desired.startable or (desired.retry_at is not None and now < desired.retry_at):
         return []
-    return [Create() for _ in range(desired.replicas - len(occupying))]
+    staying = sum(not replica.outgoing for replica in occupying)
+    return [Create() for _ in range(desired.replicas - staying)]
 
 
 def _is_stable(replica: Seen, now: datetime) -> bool:

@@ -18,6 +18,7 @@ class Health:
     reason: str = ""
     load_seconds: float | None = None
     memory_bytes: int | None = None
+    peak_memory_bytes: int | None = None
     in_flight: int = 0
 
 
@@ -32,6 +33,7 @@ def probe(address: str) -> Health:
         reason=_reason(header.get("error")),
         load_seconds=header.get("load_seconds"),
         memory_bytes=header.get("rss_bytes"),
+        peak_memory_bytes=header.get("peak_rss_bytes"),
         in_flight=int(header.get("in_flight") or 0),
     )
 
@@ -43,6 +45,10 @@ def request(address: str, op: str, payload: bytes, *, timeout_seconds: float, **
 
 
 def _reason(error: Any) -> str:
-    if isinstance(error, dict):
-        return str(error.get("message") or error.get("code") or "")
-    return str(error or "")
+    if not isinstance(error, dict):
+        return str(error or "")
+    message = str(error.get("message") or error.get("code") or "")
+    hint = str(error.get("hint") or "")
+    if not hint:
+        return message
+    return f"{message} {hint}" if message.endswith((".", "!", "?")) else f"{message}. {hint}"

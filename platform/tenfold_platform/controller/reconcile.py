@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.packages import PackageFile, materialise
 from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, Resources, Scheduler, SchedulerError
 from tenfold_deploy.scheduler import ReplicaState as Process
 from tenfold_platform.clock import Clock
+from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.plan import (
     Action,
     Create,
@@ -47,16 +49,22 @@ from tenfold_platform.deployments.tables import (
     ReplicaTable,
 )
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
+from tenfold_platform.errors import PlatformError
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models.tables import VersionTable
+from tenfold_platform.models import service as models
+from tenfold_platform.models.tables import AliasTable, VersionState, VersionTable
+from tenfold_platform.secrets import service as secrets
+from tenfold_platform.secrets.sealing import Keyring
 
 log = logging.getLogger(__name__)
 
 STOP_GRACE_SECONDS = 10.0
 KEEP_ENDED_FOR = timedelta(minutes=2)
 DEFAULT_LOAD_TIMEOUT = timedelta(minutes=10)
+WORTH_NOTING = 0.02  # of a replica's memory, up or down
+MISSING_SECRET = "secret_missing"  # noqa: S105 (a warning's code)
 BLAMELESS = ("stopped", "lost", "machine_restarted")  # it was told to, or the machine ended under it
 PROCESS_STATES: dict[Process, ProcessState] = {
     Process.STARTING: "starting",
@@ -90,6 +98,8 @@ class Reconciler:
         clock: Clock,
         *,
         host: str,
+        keyring: Keyring,
+        masks: Masks,
         probe: Callable[[str], Health] = probe,
     ) -> None:
         self._sessions = sessions
@@ -98,6 +108,8 @@ class Reconciler:
         self._workers_dir = workers_dir
         self._clock = clock
         self._host = host
+        self._keyring = keyring
+        self._masks = masks
         self._probe = probe
 
     def reconcile(self, deployment_id: UUID) -> bool:
@@ -174,14 +186,16 @@ class Reconciler:
             started_at=row.started_at,
             ready_at=row.ready_at,
             draining_since=row.draining_since,
-            reason=health.reason or observation.reason or "",
+            reason=self._masks.hide(row.id, health.reason or observation.reason or ""),
             blameless=observation.reason_code in BLAMELESS,
+            outgoing=row.draining_since is not None and row.state != ReplicaState.DRAINING,
         )
 
     def _desired(self, look: Look) -> Desired:
         return Desired(
             replicas=look.deployment.desired_replicas,
-            startable=look.environment.state == EnvironmentState.READY,
+            # also while what is built is built again: its folder is there until the new one takes its place
+            startable=bool(look.environment.python_path) and look.environment.state != EnvironmentState.FAILED,
             failures=look.deployment.failures,
             retry_at=look.deployment.retry_at,
             load_timeout=_load_timeout(look.version),
@@ -230,7 +244,7 @@ class Reconciler:
     def _start(self, look: Look, replica_id: UUID) -> None:
         try:
             handle = self._scheduler.start(self._spec(look, replica_id))
-        except (SchedulerError, OSError) as error:
+        except (SchedulerError, PlatformError, OSError) as error:
             self._now_failed(look, replica_id, f"The worker could not be started: {error}", stop=False)
             return
         self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
@@ -246,9 +260,11 @@ class Reconciler:
                 replica_id=str(replica_id), kind="code", python=python, code_root=str(code_root), labels=labels
             )
         version = look.version
-        root = self._workers_dir / "packages" / workspace / version.package_digest
+        root = self._workers_dir / "packages" / workspace / _folder_name(version)
         if not root.exists():
             self._lay_out(version, root)
+        opened = self._open_secrets(look, version)
+        self._masks.remember(replica_id, opened.values.values())
         return ReplicaSpec(
             replica_id=str(replica_id),
             kind="model",
@@ -256,19 +272,61 @@ class Reconciler:
             root=str(root),
             digest=version.package_digest,
             environment_variables=version.config.get("environment_variables") or {},
-            resources=Resources(memory_bytes=version.memory_bytes),
+            secrets=opened.values,
+            environment=self._name_of_environment(version),
+            resources=Resources(memory_bytes=version.memory_bytes, cpu=_cpu(version)),
             labels=labels | {"version": str(version.id)},
         )
 
     def _lay_out(self, version: VersionTable, root: Path) -> None:
+        """The package's own files and those fetched for it. Which of its own they are is checked with each version."""
         files = [
-            PackageFile(entry["path"], entry["digest"], entry["executable"], partial(self._store.open, entry["digest"]))
-            for entry in version.files
+            PackageFile(
+                entry["path"],
+                entry["digest"],
+                entry.get("executable", False),
+                partial(self._store.open, entry["digest"]),
+            )
+            for entry in (*version.files, *version.fetched)
         ]
-        materialise(files, root, worker_config=version.config, digest=version.package_digest)
+        digest = None if version.fetched else version.package_digest
+        materialise(files, root, worker_config=version.config, digest=digest)
+
+    def _open_secrets(self, look: Look, version: VersionTable) -> secrets.Opened:
+        """The secrets that the version declares, and no other. What is missing is said: on the version, and in its log.
+
+        Raises PlatformError for one that is there and cannot be opened.
+        """
+        names = secrets.declared(version)
+        with transaction(self._sessions) as session:
+            opened = secrets.open_declared(session, self._keyring, version.workspace_id, names)
+            others = [warning for warning in version.warnings if warning.get("code") != MISSING_SECRET]
+            warnings = [*others, *map(_missing_secret, opened.missing)]
+            if warnings != version.warnings:
+                session.get_one(VersionTable, version.id, with_for_update=True).warnings = warnings
+            for name in opened.missing:
+                text = f"[tenfold] the secret {name} is declared and not set: tenfold secrets set {name}\n"
+                logs.append(session, log_subject(look.deployment.id), text)
+        return opened
+
+    def _name_of_environment(self, version: VersionTable) -> dict[str, str] | None:
+        """What Truss calls a model's environment: the alias that the version has, or gets when it is ready."""
+        with transaction(self._sessions) as session:
+            names = set(
+                session.scalars(
+                    select(AliasTable.name).where(
+                        or_(AliasTable.version_id == version.id, AliasTable.canary_version_id == version.id)
+                    )
+                )
+            )
+        if version.alias_wanted and version.state != VersionState.READY:
+            names.add(version.alias_wanted)
+        first = min(names, key=lambda name: (name != models.PRODUCTION, name), default=None)
+        return {"name": first} if first else None
 
     def _now_ready(self, look: Look, replica_id: UUID) -> None:
         health = look.health[replica_id]
+        before = next(row for row in look.replicas if row.id == replica_id)
         self._write(
             replica_id,
             state=ReplicaState.READY,
@@ -276,6 +334,7 @@ class Reconciler:
             ready_at=self._clock(),
             load_seconds=health.load_seconds,
             memory_bytes=health.memory_bytes,
+            peak_memory_bytes=_higher(before.peak_memory_bytes, health),
             reason="",
         )
         with transaction(self._sessions) as session:
@@ -308,18 +367,56 @@ class Reconciler:
                 setattr(row, name, value)
 
     def _note_measurements(self, look: Look) -> None:
-        """Keeps the highest memory seen of each ready replica; writes only when it grew by a tenth."""
+        """Keeps what each replica uses now and the most it used; writes only when one of them moved by a little."""
         for row in look.replicas:
             health = look.health.get(row.id)
-            if health is None or not health.memory_bytes or row.state != ReplicaState.READY:
+            if health is None or not health.memory_bytes or row.state == ReplicaState.STARTING:
                 continue
-            if health.memory_bytes > (row.memory_bytes or 0) * 1.1:
-                self._write(row.id, memory_bytes=health.memory_bytes)
+            peak = _higher(row.peak_memory_bytes, health)
+            if _moved(row.memory_bytes, health.memory_bytes) or _moved(row.peak_memory_bytes, peak):
+                self._write(row.id, memory_bytes=health.memory_bytes, peak_memory_bytes=peak)
 
 
 def code_root_of(workers_dir: Path, workspace_id: UUID) -> Path:
     """Where code bundles of a workspace are laid out, one folder a digest."""
     return workers_dir / "code" / str(workspace_id)
+
+
+def _folder_name(version: VersionTable) -> str:
+    """Where a version's package is laid out: shared by versions with the same files and the same fetched ones."""
+    if not version.fetched:
+        return version.package_digest
+    fetched = sorted(f"{entry['path']}\0{entry['digest']}" for entry in version.fetched)
+    return hashlib.sha256("\n".join([version.package_digest, *fetched]).encode()).hexdigest()
+
+
+def _cpu(version: VersionTable) -> float | None:
+    """Cores, from "2", 0.5 or "500m"; the package's reader has checked it."""
+    given = (version.config.get("resources") or {}).get("cpu")
+    if given is None:
+        return None
+    text = str(given)
+    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+
+
+def _missing_secret(name: str) -> dict[str, Any]:
+    return {
+        "path": f"secrets.{name}",
+        "message": "is declared and not set",
+        "hint": f"Set it, then restart the version: tenfold secrets set {name}",
+        "code": MISSING_SECRET,
+        "line": None,
+        "column": None,
+    }
+
+
+def _higher(before: int | None, health: Health) -> int | None:
+    measured = [one for one in (before, health.memory_bytes, health.peak_memory_bytes) if one is not None]
+    return max(measured, default=None)
+
+
+def _moved(before: int | None, now: int | None) -> bool:
+    return now is not None and abs(now - (before or 0)) > (before or 0) * WORTH_NOTING
 
 
 def _load_timeout(version: VersionTable | None) -> timedelta:

@@ -16,6 +16,8 @@ from tenfold_platform.apps import ready_made
 from tenfold_platform.apps import service as apps
 from tenfold_platform.apps.tables import ReleaseState
 from tenfold_platform.clock import Clock
+from tenfold_platform.controller.masks import Masks
+from tenfold_platform.controller.plan import LOAD_IS_LATE
 from tenfold_platform.controller.probe import request
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
@@ -30,7 +32,9 @@ from tenfold_runtime.frames import FrameError
 
 log = logging.getLogger(__name__)
 
-EXAMPLE_TIMEOUT_SECONDS = 120.0
+EXAMPLE_TIMEOUT_SECONDS = 300.0
+EXAMPLE_HINT = "Its log says more; correct predict or the example, and deploy again."
+OUT_OF_MEMORY = "out_of_memory"  # as schedulers say it
 UNFINISHED = (VersionState.PENDING, VersionState.BUILDING, VersionState.STARTING)
 
 
@@ -40,7 +44,7 @@ def list_unfinished(session: Session) -> list[UUID]:
     return list(session.scalars(select(VersionTable.id).where(or_(VersionTable.state.in_(UNFINISHED), waits_for_app))))
 
 
-def advance(sessions: sessionmaker[Session], clock: Clock, version_id: UUID) -> bool:
+def advance(sessions: sessionmaker[Session], clock: Clock, masks: Masks, version_id: UUID) -> bool:
     """Takes the next step of one version, if there is one now. True when something changed."""
     with transaction(sessions) as session:
         version = _locked(session, version_id)
@@ -54,7 +58,7 @@ def advance(sessions: sessionmaker[Session], clock: Clock, version_id: UUID) -> 
         changed = session.is_modified(version)
     if replica is None:
         return changed
-    _try_example(sessions, clock, version_id, replica)
+    _try_example(sessions, clock, masks, version_id, replica)
     return True
 
 
@@ -68,7 +72,13 @@ def _step(session: Session, version: VersionTable, now: datetime) -> ReplicaTabl
     environment = session.get_one(EnvironmentTable, version.environment_id)
     match environment.state:
         case EnvironmentState.FAILED:
-            fail(session, version, environment.reason, environment.hint, now)
+            if models.is_fetching(version):
+                version.stages = stages.moved(version.stages, models.FETCH, "skipped", now)
+            models.fail(session, version, environment.reason, environment.hint, now)
+            return None
+        case EnvironmentState.READY if models.is_fetching(version):
+            _environment_built(version, environment, now)
+            version.state = VersionState.BUILDING
             return None
         case EnvironmentState.READY:
             _environment_done(version, environment, now)
@@ -87,18 +97,24 @@ def _step(session: Session, version: VersionTable, now: datetime) -> ReplicaTabl
 def _environment_done(version: VersionTable, environment: EnvironmentTable, now: datetime) -> None:
     if version.state == VersionState.STARTING:
         return
+    _environment_built(version, environment, now)
+    version.state = VersionState.STARTING
+    version.stages = stages.moved(version.stages, "start", "running", now)
+
+
+def _environment_built(version: VersionTable, environment: EnvironmentTable, now: datetime) -> None:
     if stages.state_of(version.stages, "environment") in stages.OPEN:
         version.stages = stages.moved(
             version.stages, "environment", "done", now, f"{len(environment.packages)} packages"
         )
-    version.state = VersionState.STARTING
-    version.stages = stages.moved(version.stages, "start", "running", now)
 
 
 def _follow(session: Session, version: VersionTable, replica: ReplicaTable, now: datetime) -> ReplicaTable | None:
     match replica.state:
         case ReplicaState.FAILED:
-            fail(session, version, replica.reason, "Its log says more; correct it and deploy again.", now)
+            if replica.started_at is not None:  # its process was there, so it was loading, whether we saw it or not
+                version.stages = _loading(version.stages, now)
+            models.fail(session, version, replica.reason, _next_step(replica), now)
         case ReplicaState.LOADING:
             version.stages = _loading(version.stages, now)
         case ReplicaState.READY:
@@ -110,17 +126,27 @@ def _follow(session: Session, version: VersionTable, replica: ReplicaTable, now:
     return None
 
 
+def _next_step(replica: ReplicaTable) -> str:
+    if replica.exit and replica.exit.get("reason") == OUT_OF_MEMORY:
+        return "Give it more under resources.memory in config.yaml, or load less, and deploy again."
+    if replica.reason.startswith(LOAD_IS_LATE):
+        return "Give it longer under runtime.health_checks.startup_threshold_seconds in config.yaml, or see its log."
+    return "Its log says more; correct it and deploy again."
+
+
 def _loading(current: list[Any], now: datetime) -> list[Any]:
     if stages.state_of(current, "load") != "waiting":
         return current
     return stages.moved(stages.moved(current, "start", "done", now), "load", "running", now)
 
 
-def _try_example(sessions: sessionmaker[Session], clock: Clock, version_id: UUID, replica: ReplicaTable) -> None:
+def _try_example(
+    sessions: sessionmaker[Session], clock: Clock, masks: Masks, version_id: UUID, replica: ReplicaTable
+) -> None:
     """Calls the model once with its example, outside of any transaction, then finishes the version either way."""
     with transaction(sessions) as session:
         example = session.get_one(VersionTable, version_id).example
-    failure = "" if example is None else _call_with_example(replica.address or "", example)
+    failure = "" if example is None else masks.hide(replica.id, _call_with_example(replica.address or "", example))
     with transaction(sessions) as session:
         version = _locked(session, version_id)
         if version is None or version.state != VersionState.STARTING:
@@ -128,7 +154,7 @@ def _try_example(sessions: sessionmaker[Session], clock: Clock, version_id: UUID
         now = clock()
         if failure:
             logs.append(session, log_subject(replica.deployment_id), f"[tenfold] the example failed: {failure}\n")
-            fail(session, version, f"The model failed on its own example: {failure}", "See its log.", now)
+            models.fail(session, version, f"The model failed on its own example: {failure}", EXAMPLE_HINT, now)
             return
         done = "done" if example is not None else "skipped"
         version.stages = stages.moved(version.stages, "example", done, now)  # type: ignore[arg-type]
@@ -146,8 +172,8 @@ def _call_with_example(address: str, example: Any) -> str:
         return f"it did not answer within {EXAMPLE_TIMEOUT_SECONDS:g} s"
     except (OSError, FrameError):
         return "its process ended while it answered"
-    if frame.header.get("ok"):
-        return ""
+    if frame.header.get("ok") or frame.header.get("code") == "no_such_method":
+        return ""  # a model that only talks over a websocket has nothing to try
     return str(frame.header.get("message") or frame.header.get("code"))
 
 
@@ -187,10 +213,3 @@ def _watch_app(session: Session, version: VersionTable, now: datetime) -> bool:
     state: stages.StageState = "done" if release.state == ReleaseState.READY else "failed"
     version.stages = stages.moved(version.stages, "app", state, now, release.reason)
     return True
-
-
-def fail(session: Session, version: VersionTable, reason: str, hint: str, now: datetime) -> None:
-    """A version that failed never runs again; a corrected one is a new version."""
-    version.state, version.reason, version.hint = VersionState.FAILED, reason, hint
-    version.stages = stages.failed_at(version.stages, now, reason)
-    deployments.stop(deployments.of_version(session, version.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, cast, exists, or_, select
+from sqlalchemy import Text, cast, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -73,6 +73,21 @@ def start(deployment: DeploymentTable) -> None:
     deployment.desired_replicas = max(1, deployment.desired_replicas)
 
 
+def restart(session: Session, deployment: DeploymentTable) -> None:
+    """Replaces every replica by a new one, each only when the new one is ready. One that is stopped is started."""
+    deployment.failures, deployment.retry_at, deployment.unhealthy_reason = 0, None, ""
+    start(deployment)
+    session.execute(
+        update(ReplicaTable)
+        .where(
+            ReplicaTable.deployment_id == deployment.id,
+            ReplicaTable.state.in_(LIVE_REPLICA_STATES),
+            ReplicaTable.draining_since.is_(None),
+        )
+        .values(draining_since=func.now())
+    )
+
+
 def stop(deployment: DeploymentTable) -> None:
     deployment.desired_replicas = 0
 
@@ -94,7 +109,7 @@ def stop_unneeded(session: Session, version_ids: Iterable[UUID]) -> None:
 def _is_needed(session: Session, version: VersionTable) -> bool:
     if version.state == VersionState.FAILED:
         return False
-    aliased = exists().where(AliasTable.version_id == version.id)
+    aliased = exists().where(or_(AliasTable.version_id == version.id, AliasTable.canary_version_id == version.id))
     pinned = (
         exists()
         .where(ReleaseTable.workspace_id == version.workspace_id)

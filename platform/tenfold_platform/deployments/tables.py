@@ -70,7 +70,7 @@ class ReplicaTable(HasId, Base):
     host: Mapped[str] = mapped_column(default="")
     started_at: Mapped[datetime | None]
     ready_at: Mapped[datetime | None]
-    draining_since: Mapped[datetime | None]
+    draining_since: Mapped[datetime | None]  # set while still ready: it goes once another took its place
     ended_at: Mapped[datetime | None]
     load_seconds: Mapped[float | None]
     memory_bytes: Mapped[int | None]  # as last measured

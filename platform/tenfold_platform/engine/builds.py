@@ -1,4 +1,8 @@
-"""Building one environment: claim the row, work outside the transaction, write the result under the fence."""
+"""Building one environment: claim the row, work outside the transaction, write the result under the fence.
+
+A row that was ready before (it has a `python_path`) is repaired: its folder is made anew from the same lock. While that
+goes on, and if it fails, what was there stays.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,17 @@ from tenfold_deploy.environments import (
     EnvironmentFailed,
     EnvironmentSpec,
     Lock,
+    Tools,
     build,
+    disk_usage,
     installed,
+    is_built,
     resolve,
 )
 from tenfold_platform.db import transaction
-from tenfold_platform.environments.service import spec_of, subject
+from tenfold_platform.environments import service as environments
+from tenfold_platform.environments.folders import folder_of
+from tenfold_platform.environments.service import OPEN_STATES, spec_of, subject
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
 from tenfold_platform.logs import service as logs
 
@@ -32,7 +41,6 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=20)
 HEARTBEAT_SECONDS = 5.0
 MAX_ATTEMPTS = 3
-OPEN_STATES = (EnvironmentState.PENDING, EnvironmentState.RESOLVING, EnvironmentState.BUILDING)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Claim:
     fence: int
     spec: EnvironmentSpec
     lock: Lock | None
+    is_repair: bool
 
 
 class LostLease(Exception):
@@ -49,7 +58,11 @@ class LostLease(Exception):
 
 
 def build_environment(
-    sessions: sessionmaker[Session], environments_dir: Path, environment_id: UUID, owner: str
+    sessions: sessionmaker[Session],
+    environments_dir: Path,
+    environment_id: UUID,
+    owner: str,
+    tools: Tools,
 ) -> None:
     """Takes one environment from pending to ready or failed. Does nothing when it is done or somebody else has it."""
     claim = _claim(sessions, environment_id, owner)
@@ -58,21 +71,22 @@ def build_environment(
     writer = LogWriter(sessions, subject(environment_id))
     with writer, _Heartbeat(sessions, claim, owner):
         try:
-            _resolve_and_build(sessions, environments_dir, claim, writer.line)
-        except EnvironmentFailed as error:
-            writer.line(f"failed: {error.message}")
-            _finish(sessions, claim, state=EnvironmentState.FAILED, reason=error.message, hint=error.hint or "")
+            try:
+                _resolve_and_build(sessions, environments_dir, claim, writer.line, tools)
+            except EnvironmentFailed as error:
+                writer.line(f"failed: {error.message}" + (f"\n{error.hint}" if error.hint else ""))
+                _failed(sessions, environments_dir, claim, error)
         except LostLease:
             log.warning("environment %s: the lease was lost; another engine goes on", environment_id)
 
 
 def _resolve_and_build(
-    sessions: sessionmaker[Session], environments_dir: Path, claim: Claim, on_log: Callable[[str], None]
+    sessions: sessionmaker[Session], environments_dir: Path, claim: Claim, on_log: Callable[[str], None], tools: Tools
 ) -> None:
     started = time.monotonic()
     lock = claim.lock
     if lock is None:
-        lock = resolve(claim.spec, on_log=on_log)
+        lock = resolve(claim.spec, on_log=on_log, tools=tools)
         _update(
             sessions,
             claim,
@@ -81,19 +95,39 @@ def _resolve_and_build(
             lock_digest=lock.digest,
             lock_python=lock.python_version,
         )
-    destination = environments_dir / str(claim.workspace_id) / lock.digest
-    built = build(lock, destination, on_log=on_log)
+    destination = folder_of(environments_dir, claim.workspace_id, lock.digest)
+    built = build(lock, destination, on_log=on_log, tools=tools, anew=claim.is_repair)
     packages = [{"name": name, "version": version} for name, version in installed(destination)]
     on_log(f"ready in {time.monotonic() - started:.1f} s")
     _finish(
         sessions,
         claim,
         state=EnvironmentState.READY,
+        reason="",
+        hint="",
         python_path=str(built.python),
         packages=packages,
         build_seconds=time.monotonic() - started,
         built_at=func.now(),
+        size_bytes=disk_usage(destination),
     )
+
+
+def _failed(sessions: sessionmaker[Session], environments_dir: Path, claim: Claim, error: EnvironmentFailed) -> None:
+    """A repair that failed leaves an environment as ready as it was."""
+    if claim.is_repair and _is_there(environments_dir, claim):
+        reason = f"It could not be built again, and stays as it was: {error.message}"
+        _finish(sessions, claim, state=EnvironmentState.READY, reason=reason, hint=error.hint or "")
+    else:
+        _finish(sessions, claim, state=EnvironmentState.FAILED, reason=error.message, hint=error.hint or "")
+
+
+def _is_there(environments_dir: Path, claim: Claim) -> bool:
+    assert claim.lock is not None
+    try:
+        return is_built(folder_of(environments_dir, claim.workspace_id, claim.lock.digest), claim.lock)
+    except (EnvironmentFailed, OSError, ValueError):
+        return False
 
 
 def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) -> Claim | None:
@@ -109,8 +143,9 @@ def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) ->
         ).one_or_none()
         if row is None:
             return None
+        is_repair = row.python_path is not None and row.lock is not None
         if row.attempts >= MAX_ATTEMPTS:
-            row.state = EnvironmentState.FAILED
+            row.state = EnvironmentState.READY if is_repair else EnvironmentState.FAILED
             row.reason = f"The build was started {row.attempts} times and never finished."
             row.hint = "The engine ended during each try: look at `tenfold logs engine`, then deploy again."
             return None
@@ -119,7 +154,8 @@ def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) ->
         row.lease_owner = owner
         row.lease_until = func.now() + LEASE
         row.state = EnvironmentState.BUILDING if row.lock else EnvironmentState.RESOLVING
-        return Claim(row.id, row.workspace_id, row.fence, spec_of(row), Lock(row.lock) if row.lock else None)
+        lock = Lock(row.lock) if row.lock else None
+        return Claim(row.id, row.workspace_id, row.fence, spec_of(row), lock, is_repair)
 
 
 def _update(sessions: sessionmaker[Session], claim: Claim, **values: object) -> None:
@@ -135,7 +171,10 @@ def _update(sessions: sessionmaker[Session], claim: Claim, **values: object) -> 
 
 
 def _finish(sessions: sessionmaker[Session], claim: Claim, **values: object) -> None:
+    """Writes how it ended. A name that waited for this environment goes over to it."""
     _update(sessions, claim, lease_owner=None, lease_until=None, **values)
+    with transaction(sessions) as session:
+        environments.settle_all(session, claim.workspace_id)
 
 
 class LogWriter:

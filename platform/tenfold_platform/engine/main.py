@@ -8,10 +8,15 @@ from uuid import UUID
 
 from tenfold_platform import tables
 from tenfold_platform.db import make_engine, make_sessions
+from tenfold_platform.egress import Allowed, Egress
 from tenfold_platform.engine.builds import build_environment
 from tenfold_platform.engine.celery_app import make_celery
+from tenfold_platform.environments.service import tools_of
+from tenfold_platform.files import service as files
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
+from tenfold_platform.models.tasks import Fetcher
+from tenfold_platform.secrets.sealing import Keyring
 from tenfold_platform.settings import Settings
 
 __all__ = ["run", "tables"]  # tables: the whole schema must be known before the first query
@@ -23,11 +28,23 @@ def run(settings: Settings, *, concurrency: int = 4) -> None:
     database_url = settings.database_url.get_secret_value()
     sessions = make_sessions(make_engine(database_url, pool_size=concurrency * 3, application_name="tenfold engine"))
     owner = f"engine:{socket.gethostname()}:{os.getpid()}"
+    tools = tools_of(settings)
     celery = make_celery(settings.redis_url.get_secret_value())
+
+    fetcher = Fetcher(
+        sessions,
+        files.make_store(settings),
+        Egress(Allowed.parse(settings.egress_allow)),
+        Keyring.of(settings),
+    )
+
+    @celery.task(name="tenfold.fetch_data")  # type: ignore[untyped-decorator]
+    def fetch_data_task(version_id: str) -> None:
+        fetcher.fetch(UUID(version_id))
 
     @celery.task(name="tenfold.build_environment")  # type: ignore[untyped-decorator]
     def build_environment_task(environment_id: str) -> None:
-        build_environment(sessions, settings.environments_dir, UUID(environment_id), owner)
+        build_environment(sessions, settings.environments_dir, UUID(environment_id), owner, tools)
 
     with Heartbeat(database_url, "engine"):
         celery.worker_main(

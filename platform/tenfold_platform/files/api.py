@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from typing import Annotated
 
 from fastapi import Path
@@ -12,7 +11,7 @@ from tenfold_platform.db import transaction
 from tenfold_platform.errors import InvalidInput
 from tenfold_platform.files import service
 from tenfold_platform.files.schemas import Blob, Missing, MissingBody
-from tenfold_platform.files.store import KEEP_FREE_BYTES, ArtifactStore, ArtifactWriter, NoSpace, Stored
+from tenfold_platform.files.store import FREE_SOME, ArtifactStore, ArtifactWriter, NoSpace, Stored
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/blobs", tags=["files"])
@@ -24,8 +23,12 @@ DigestPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 @router.post("/missing", allow=Action.MODELS_WRITE)
 def find_missing_blobs(ctx: WorkspaceCtx, body: MissingBody) -> Missing:
-    """Which of these files this workspace has not uploaded yet."""
-    store = ArtifactStore(ctx.settings.artifacts_dir)
+    """Which of these files this workspace has not uploaded yet.
+
+    With `package_bytes`, a package that would be refused is refused before any of it is sent.
+    """
+    store = service.make_store(ctx.settings)
+    service.check_package(ctx.settings, body.package_bytes or 0)
     return Missing(missing=service.missing_digests(ctx.session, store, ctx.workspace.id, body.digests))
 
 
@@ -33,9 +36,10 @@ def find_missing_blobs(ctx: WorkspaceCtx, body: MissingBody) -> Missing:
 async def put_blob(ctx: StreamCtx, digest: DigestPath) -> Blob:
     """The bytes of one file, checked against its SHA-256."""
     ctx.settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
-    _check_space(ctx)
-    store = ArtifactStore(ctx.settings.artifacts_dir)
-    with store.writer(digest=digest, max_bytes=service.MAX_BLOB_BYTES) as writer:
+    store = service.make_store(ctx.settings)
+    _check_space(ctx, store)
+    limit = min(service.MAX_BLOB_BYTES, ctx.settings.max_package_bytes)
+    with store.writer(digest=digest, max_bytes=limit) as writer:
         await _receive(ctx, writer)
         stored = await run_in_threadpool(writer.commit)
     await run_in_threadpool(_record, ctx, stored)
@@ -58,13 +62,11 @@ def _record(ctx: StreamContext, stored: Stored) -> None:
         service.record_blob(session, ctx.workspace.id, stored)
 
 
-def _check_space(ctx: StreamContext) -> None:
+def _check_space(ctx: StreamContext, store: ArtifactStore) -> None:
     declared = ctx.request.headers.get("content-length")
     if declared is None:
         return
     if not declared.isdecimal():
         raise InvalidInput("Content-Length must be a number.")
-    if shutil.disk_usage(ctx.settings.artifacts_dir).free < int(declared) + KEEP_FREE_BYTES:
-        raise NoSpace(
-            "The disk of the artifact store has no room for this file.", hint="Free some space, then try again."
-        )
+    if int(declared) > store.free_bytes():
+        raise NoSpace("The disk of the artifact store has no room for this file.", hint=FREE_SOME)

@@ -9,10 +9,25 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from tenfold_platform.errors import TooLarge
 from tenfold_platform.files.store import ArtifactStore, Stored
 from tenfold_platform.files.tables import BlobTable
+from tenfold_platform.settings import Settings
 
 MAX_BLOB_BYTES = 64 * 1024**3
+
+
+def make_store(settings: Settings) -> ArtifactStore:
+    return ArtifactStore(settings.artifacts_dir, keep_free_bytes=settings.disk_kept_free_bytes)
+
+
+def check_package(settings: Settings, size_bytes: int) -> None:
+    """Raises TooLarge for a package that the operator does not want."""
+    if size_bytes > settings.max_package_bytes:
+        raise TooLarge(
+            f"A package may have at most {settings.max_package_bytes:,} bytes.",
+            hint="The operator sets the limit, with TENFOLD_MAX_PACKAGE_BYTES.",
+        )
 
 
 def missing_digests(session: Session, store: ArtifactStore, workspace_id: UUID, digests: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ from tenfold_platform.errors import InvalidInput, NotFound, PlatformError, TooLa
 
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
 KEEP_FREE_BYTES = 512 * 1024 * 1024
+FREE_SOME = "Free some space on the platform's machine, then try again."
 
 
 class NoSpace(PlatformError):
@@ -42,8 +43,9 @@ class Stored:
 
 
 class ArtifactStore:
-    def __init__(self, artifacts_dir: Path) -> None:
+    def __init__(self, artifacts_dir: Path, *, keep_free_bytes: int = KEEP_FREE_BYTES) -> None:
         self._dir = artifacts_dir
+        self._keep_free_bytes = keep_free_bytes
 
     def path(self, digest: str) -> Path:
         """Where the file lies (or would lie)."""
@@ -60,6 +62,10 @@ class ArtifactStore:
             return self.path(digest).open("rb")
         except FileNotFoundError:
             raise MissingArtifact(f"The file {digest[:12]} is not in the artifact store.") from None
+
+    def free_bytes(self) -> int:
+        """How much more fits: what the disk always keeps free is not counted."""
+        return max(0, shutil.disk_usage(self._dir).free - self._keep_free_bytes)
 
     def read_bytes(self, digest: str) -> bytes:
         with self.open(digest) as file:
@@ -89,13 +95,15 @@ class ArtifactStore:
             self.path(digest)
         incoming = self._dir / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(incoming).free < KEEP_FREE_BYTES:
-            raise NoSpace("The disk of the artifact store is full.", hint="Free some space, then try again.")
+        if not self.free_bytes():
+            raise NoSpace("The disk of the artifact store is full.", hint=FREE_SOME)
         handle, name = tempfile.mkstemp(dir=incoming)
+        file = os.fdopen(handle, "wb")
         try:
-            with os.fdopen(handle, "wb") as file:
-                yield ArtifactWriter(self, file, Path(name), digest, max_bytes)
+            yield ArtifactWriter(self, file, Path(name), digest, max_bytes)
         finally:
+            with suppress(OSError):  # what did not fit on the disk does not fit now either
+                file.close()
             Path(name).unlink(missing_ok=True)
 
     def _publish(self, file: Path, digest: str) -> None:
@@ -129,7 +137,7 @@ class ArtifactWriter:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise NoSpace(f"The artifact store cannot be written to: {error.strerror}.") from error
+            raise _unwritable(error) from error
 
     def commit(self) -> Stored:
         digest = self._hash.hexdigest()
@@ -138,7 +146,14 @@ class ArtifactWriter:
                 f"The bytes do not have the digest {self._expected[:12]}…: they have {digest[:12]}….",
                 hint="The file changed while it was read, or the upload was damaged. Upload it again.",
             )
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._store._publish(self._path, digest)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._store._publish(self._path, digest)
+        except OSError as error:
+            raise _unwritable(error) from error
         return Stored(digest, self._size)
+
+
+def _unwritable(error: OSError) -> NoSpace:
+    return NoSpace(f"The artifact store cannot be written to: {error.strerror or error}.", hint=FREE_SOME)

@@ -11,19 +11,20 @@ import structlog
 
 from tenfold_platform.auth.permissions import Action
 from tenfold_platform.errors import PlatformError, Unavailable
-from tenfold_platform.gateway import predict, views, worklets
+from tenfold_platform.gateway import sockets, views, worklets
 from tenfold_platform.gateway.bundle import Bundle
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.credentials import Caller, nothing_here
 from tenfold_platform.gateway.faults import ClientGone
-from tenfold_platform.gateway.http import API_HEADERS, JSON_TYPE, Receive, Request, Scope, Send, error_response
+from tenfold_platform.gateway.http import API_HEADERS, JSON_TYPE, Receive, Request, Scope, Send
+from tenfold_platform.gateway.model_routes import model_routes
 from tenfold_platform.gateway.routes import ANY, Route, Router
 from tenfold_platform.gateway.static import ASSETS, StaticFiles
 
 log = structlog.get_logger(__name__)
 
 DATA_PLANE = "v1"
-_ALLOWED_HEADERS = b"authorization, content-type, accept, x-api-key, x-request-id"
+_ALLOWED_HEADERS = b"authorization, content-type, accept, prefer, x-api-key, x-request-id"
 _CLIENT_GONE = 499
 
 
@@ -36,8 +37,10 @@ class GatewayApp:
         self._router = Router(self._routes())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["type"] == "http"
-        request = Request(scope, receive, send)
+        if scope["type"] == "websocket":
+            request = sockets.handshake(scope, receive, send)
+        else:
+            request = Request(scope, receive, send)
         kind = "other"
         try:
             self._allow_console(request)
@@ -49,6 +52,7 @@ class GatewayApp:
                     raise self._unknown(request)
                 route, arguments = found
                 kind = route.kind
+                request.error_response = route.error_response
                 await route.handler(request, *arguments)
         except ClientGone:
             request.status = _CLIENT_GONE
@@ -62,12 +66,11 @@ class GatewayApp:
             await self._refuse(request, PlatformError("Something went wrong in the gateway.", hint=hint))
         seconds = time.perf_counter() - request.began
         self._gateway.metrics.observe(kind, request.target, request.status or 0, seconds)
+        if request.version_id is not None:
+            self._gateway.traffic.note(request.version_id, request.status or 0, seconds)
 
     def _routes(self) -> list[Route]:
         gateway, v1 = self._gateway, DATA_PLANE
-
-        async def call_model(request: Request, workspace: str, model: str) -> None:
-            await predict.predict(gateway, request, workspace, model)
 
         async def call_worklet(request: Request, workspace: str, app: str, worklet: str) -> None:
             await worklets.call_worklet(gateway, request, workspace, app, worklet)
@@ -82,7 +85,7 @@ class GatewayApp:
             await views.run_query(gateway, request, workspace, app, view, query)
 
         return [
-            Route("POST", (v1, ANY, "models", ANY, "predict"), "predict", call_model),
+            *model_routes(gateway),
             Route("POST", (v1, ANY, "apps", ANY, "worklets", ANY), "worklet", call_worklet),
             Route("GET", (v1, ANY, "apps", ANY, "openapi.json"), "openapi", self._openapi),
             Route("POST", (v1, "views", "session"), "session", open_session),
@@ -157,7 +160,7 @@ class GatewayApp:
 
     async def _preflight(self, request: Request) -> None:
         headers = [
-            (b"access-control-allow-methods", b"GET, POST"),
+            (b"access-control-allow-methods", b"GET, POST, DELETE"),
             (b"access-control-allow-headers", _ALLOWED_HEADERS),
             (b"access-control-max-age", b"600"),
         ]
@@ -170,7 +173,7 @@ class GatewayApp:
         if request.status is not None:
             log.warning("gateway.response_broken_off", request_id=request.id, code=error.code)
             return
-        status, headers, body = error_response(error, request.id)
+        status, headers, body = request.error_response(error, request.id)
         await request.respond(status, headers, body)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -17,6 +18,11 @@ from tenfold_platform.gateway.wire import Answer, Exchange
 
 CALL_SECONDS = 60.0
 _JSON = "application/json"
+
+Method = Literal["chat_completions", "completions", "embeddings", "messages", "responses"]
+
+_OURS = ("x-tenfold", "x-request-id", "x-content-type", "x-frame", "x-forwarded", "x-accel", "x-sendfile", "x-lighttpd")
+_PASSED_ON = frozenset({"content-disposition", "content-language", "etag", "retry-after"})
 
 GetSnapshot = Callable[[], Snapshot]
 
@@ -33,8 +39,9 @@ class WorkerFault(PlatformError):
             hint=str(header.get("hint") or ""),
             details=_details(header.get("details")),
             status=status if isinstance(status, int) and 400 <= status <= 599 else 500,
-            headers={"Retry-After": "5"} if status == 503 else None,
+            headers=({"Retry-After": "5"} if status == 503 else {}) | passed_on(header.get("headers")),
         )
+        self.detail = header.get("detail")  # of an HTTPException, as it was raised
         self.source = str(header.get("source") or "worker")
         traceback = header.get("traceback")
         self.traceback = traceback if isinstance(traceback, str) else None
@@ -63,13 +70,21 @@ class Prediction:
         )
 
     @property
+    def status(self) -> int:
+        value = self.answer.header.get("status")
+        return value if isinstance(value, int) and 200 <= value <= 599 else 200
+
+    @property
     def seconds(self) -> float:
         value = self.answer.header.get("seconds")
         return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def version_lane(pool: Pool, version: Version) -> Lane:
-    """Where a version's calls go. Raises NotReady when it cannot run at all."""
+def version_lane(pool: Pool, version: Version, *, is_open: bool = False) -> Lane:
+    """Where a version's calls go; `is_open` for those that take no place to predict in.
+
+    Raises NotReady when the version cannot run at all.
+    """
     if version.state == "failed":
         message = f"Version {version.number} could not be prepared" + (f": {version.reason}" if version.reason else ".")
         raise NotReady("failed", message, hint=version.hint or "Its page shows the build log.", retry_after_seconds=60)
@@ -77,7 +92,7 @@ def version_lane(pool: Pool, version: Version) -> Lane:
         raise NotReady(
             "not_ready", f"Version {version.number} is still being built.", hint="Its page shows how far it is."
         )
-    return lane_of(pool, version.deployment)
+    return lane_of(pool, version.deployment, is_open=is_open)
 
 
 async def predict(
@@ -87,12 +102,21 @@ async def predict(
     content_type: str,
     accept: str | None = None,
     request_id: str,
+    http: dict[str, Any] | None = None,
+    method: Method | None = None,
     timeout_seconds: float = CALL_SECONDS,
 ) -> Prediction:
-    """One prediction. Raises WorkerFault for what the worker says, a GatewayFault when none could be asked."""
+    """One prediction, or one call of a method beside `predict`. `http`: the caller's request, for models that read it.
+
+    Raises WorkerFault for what the worker says, a GatewayFault when none could be asked.
+    """
     header: dict[str, Any] = {"op": "predict", "content_type": content_type, "request_id": request_id}
     if accept is not None:
         header["accept"] = accept
+    if http is not None:
+        header["http"] = http
+    if method is not None:
+        header["op"], header["method"] = "method", method
     exchange, answer = await lane.call(header, body, timeout_seconds)
     if not answer.ok:
         raise WorkerFault(answer)
@@ -104,7 +128,7 @@ async def predict_json(lane: Lane, body: bytes, *, request_id: str, timeout_seco
     prediction = await predict(
         lane, body, content_type=_JSON, accept=_JSON, request_id=request_id, timeout_seconds=timeout_seconds
     )
-    payload = await _whole(prediction, timeout_seconds)
+    payload = await whole(prediction, timeout_seconds)
     kind = prediction.content_type.partition(";")[0].strip().lower()
     if kind == _JSON or kind.endswith("+json"):
         try:
@@ -136,20 +160,53 @@ async def call_code(
     return results
 
 
-async def _whole(prediction: Prediction, timeout_seconds: float) -> bytes:
-    if not prediction.answer.more:
-        return prediction.answer.payload
-    parts, more = [prediction.answer.payload], True
+async def ask(lane: Lane, header: dict[str, Any], *, timeout_seconds: float) -> Answer:
+    """A question about the model, to be asked on its open lane. Raises as `predict` does, NotReady without waiting."""
+    if not lane.is_reachable:
+        raise lane.not_ready()
+    exchange, answer = await lane.call(header, b"", timeout_seconds)
+    if answer.more:
+        exchange.cancel()
+        raise BadAnswer("a stream, where one value was due")
+    if not answer.ok:
+        raise WorkerFault(answer)
+    return answer
+
+
+async def whole(prediction: Prediction, timeout_seconds: float, *, max_bytes: int | None = None) -> bytes:
+    """All of an answer, the parts of a stream joined. Raises as `predict` does, BadAnswer when it is too large."""
+    parts, more = [prediction.answer.payload], prediction.answer.more
+    size = len(parts[0])
     try:
-        while more:
+        while more and (max_bytes is None or size <= max_bytes):
             answer = await prediction.exchange.next(timeout_seconds)
             if answer.header.get("ok") is False:
                 raise WorkerFault(answer)
             parts.append(answer.payload)
+            size += len(answer.payload)
             more = answer.more
     finally:
         prediction.exchange.cancel()
+    if max_bytes is not None and size > max_bytes:
+        raise BadAnswer(f"more than {max_bytes} bytes")
     return b"".join(parts)
+
+
+def passed_on(given: Any) -> dict[str, str]:
+    """The model's own headers that cannot change what the response is, or speak for the platform."""
+    passed: dict[str, str] = {}
+    for name, value in given.items() if isinstance(given, dict) else ():
+        lower = str(name).lower()
+        is_own = lower.startswith("x-") and not lower.startswith(_OURS)
+        if (is_own or lower in _PASSED_ON) and re.fullmatch(r"[a-z0-9-]{1,64}", lower):
+            passed[lower] = one_line(str(value))
+    return passed
+
+
+def one_line(text: str) -> str:
+    """As a header can carry it."""
+    plain = "".join(c if c.isprintable() else " " for c in text)[:1000]
+    return plain.encode("ascii", "replace").decode("ascii")
 
 
 def _details(given: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,29 +12,40 @@ from uuid import UUID
 
 from tenfold_platform.errors import NotFound, Unauthenticated, Unavailable
 from tenfold_platform.gateway.credentials import Caller, authenticate
+from tenfold_platform.gateway.database import Database
 from tenfold_platform.gateway.http import Request
 from tenfold_platform.gateway.loader import SnapshotLoader
 from tenfold_platform.gateway.metrics import Metrics
 from tenfold_platform.gateway.pool import Pool
-from tenfold_platform.gateway.snapshot import Snapshot
+from tenfold_platform.gateway.runner import Runner
+from tenfold_platform.gateway.snapshot import Chance, Snapshot
 from tenfold_platform.gateway.spool import Spool
+from tenfold_platform.gateway.traffic import Traffic
 
 Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
 class Gateway:
-    """The gateway's parts. `used_keys` are those to mark as used at the next flush, with the time of their last use."""
+    """The gateway's parts. `used_keys` are those to mark as used at the next flush, with the time of their last use.
+
+    `chance` decides which calls go to a canary.
+    """
 
     loader: SnapshotLoader
     pool: Pool
     spool: Spool
     metrics: Metrics
+    traffic: Traffic
+    runner: Runner
+    database: Database  # for the few requests that PostgreSQL must answer
     signing_key: str
     console_origin: str
+    own_url: str
     studio_dir: Path | None
     max_body_bytes: int
     used_keys: dict[UUID, float] = field(default_factory=dict)
+    chance: Chance = random.random
     running: dict[tuple[UUID, str], int] = field(default_factory=dict)  # runs by (app, worklet)
 
     def snapshot(self) -> Snapshot:

@@ -12,11 +12,12 @@ from uuid import UUID
 from tenfold_platform.auth.permissions import Action
 from tenfold_platform.auth.tokens import PREFIX, Token, TokenError, TokenKind, verify
 from tenfold_platform.errors import Forbidden, NotFound, Unauthenticated
-from tenfold_platform.gateway.http import Request
+from tenfold_platform.gateway.http import WEBSOCKET, Request
 from tenfold_platform.gateway.snapshot import App, Key, Member, Snapshot, Workspace, hash_secret
 
 _KEY = re.compile(r"tf_([a-z0-9]{12})_([A-Za-z0-9_-]{43})\Z")
 _NO_HASH = bytes(32)
+BEARER_PROTOCOL = "tenfold.bearer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,25 @@ def nothing_here() -> NotFound:
     )
 
 
+def offered_protocols(request: Request) -> list[str]:
+    """The subprotocols that a websocket's client offers, credentials among them."""
+    return [
+        protocol.strip()
+        for header in request.headers_named(b"sec-websocket-protocol")
+        for protocol in header.split(",")
+        if protocol.strip()
+    ]
+
+
 def _credential(request: Request) -> str:
     given = request.headers_named(b"authorization")
     keys = request.headers_named(b"x-api-key")
+    if request.method == WEBSOCKET:
+        keys += [
+            protocol.removeprefix(BEARER_PROTOCOL)
+            for protocol in offered_protocols(request)
+            if protocol.startswith(BEARER_PROTOCOL)
+        ]
     if len(given) + len(keys) > 1:
         raise _unauthenticated("The request carries more than one credential.")
     if keys:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
+from uuid import UUID
 
 import orjson
 
@@ -22,12 +23,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+ErrorResponse = Callable[[PlatformError, str], tuple[int, list[Header], bytes]]  # of an error and the request's id
 
 BODY_GRACE_SECONDS = 20.0
 BODY_LEAST_BYTES_PER_SECOND = 32 * 1024
 MAX_JSON_DEPTH = 100
 MAX_PATH_SEGMENTS = 16
 SEND_SECONDS = 60.0
+
+WEBSOCKET = "WEBSOCKET"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{7,127}\Z")
 
@@ -55,13 +59,17 @@ class RequestTimeout(PlatformError):
 
 
 class Request:
-    """One request. `segments` is the path, cut at its slashes and decoded once; None when it is no path of ours."""
+    """One request. `segments` is the path, cut at its slashes and decoded once; None when it is no path of ours.
+
+    A websocket's handshake is one too, of the method WEBSOCKET.
+    """
 
     __slots__ = (
         "_headers",
         "_receive",
         "_send",
         "began",
+        "error_response",
         "id",
         "method",
         "origin",
@@ -69,15 +77,18 @@ class Request:
         "segments",
         "status",
         "target",
+        "version_id",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.method: str = scope["method"]
+        self.method: str = scope.get("method", WEBSOCKET)
         self.began = time.perf_counter()
         self.segments = split_path(scope["raw_path"])
         self.status: int | None = None  # once the response has begun
         self.target = ""  # what it is about, for metrics
+        self.version_id: UUID | None = None  # the model version it called, for that version's traffic
+        self.error_response: ErrorResponse = error_response
         self._receive = receive
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -190,6 +201,40 @@ class WhileConnected:
         self._task.cancel()
 
 
+def as_seen_by_models(request: Request, path: str) -> dict[str, Any]:
+    """The request as user code may see it: at the model server's path, without credentials and what is the hop's."""
+    scope = request.scope
+    names = _names
+    return {
+        "method": "GET" if request.method == WEBSOCKET else request.method,
+        "path": path,
+        "query": scope["query_string"].decode("latin-1"),
+        "headers": [
+            (name, value.decode("latin-1")) for raw, value in scope["headers"] if (name := names[raw]) is not None
+        ],
+    }
+
+
+class _Names(dict[bytes, str | None]):
+    """Header names as models see them, None for those they do not. Remembered: this is done for every header."""
+
+    def __missing__(self, raw: bytes) -> str | None:
+        name = None if raw in _NOT_FOR_MODELS or raw.startswith(b"proxy-") else raw.decode("latin-1")
+        if len(self) < _MAX_NAMES:
+            self[raw] = name
+        return name
+
+
+_NOT_FOR_MODELS = frozenset(
+    {
+        b"authorization", b"x-api-key", b"cookie", b"x-forwarded-access-token", b"sec-websocket-protocol",
+        b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    }
+)  # fmt: skip
+_MAX_NAMES = 500
+_names = _Names()
+
+
 def split_path(raw: bytes) -> tuple[str, ...] | None:
     """`/a/b%20c` as ("a", "b c"). None for what has empty, dotted or otherwise tricky segments: nothing lives there."""
     if raw[:1] != b"/":
@@ -249,7 +294,7 @@ def _cors_headers(origin: str) -> list[Header]:
     ]
 
 
-_EXPOSED = b"X-Tenfold-Version, X-Tenfold-Run, X-Tenfold-Warning, X-Request-Id, Server-Timing, Retry-After"
+_EXPOSED = b"Location, X-Tenfold-Version, X-Tenfold-Run, X-Tenfold-Warning, X-Request-Id, Server-Timing, Retry-After"
 
 
 def _request_id(given: bytes | None) -> str:

@@ -19,9 +19,11 @@ from tenfold_platform.gateway.database import Database
 from tenfold_platform.gateway.loader import SnapshotLoader
 from tenfold_platform.gateway.metrics import Metrics
 from tenfold_platform.gateway.pool import Pool, PoolLimits
+from tenfold_platform.gateway.runner import Runner, RunnerLimits
 from tenfold_platform.gateway.server import listen, make_server
 from tenfold_platform.gateway.spool import Spool
 from tenfold_platform.gateway.static import find_studio
+from tenfold_platform.gateway.traffic import Traffic
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.settings import Settings
@@ -51,28 +53,40 @@ def run(settings: Settings) -> None:
 async def serve(settings: Settings, bound: socket.socket, *, limits: PoolLimits | None = None) -> None:
     """Serves on a bound socket until the process is told to stop, then drains for up to 10 s."""
     async with running(settings, limits=limits) as gateway:
-        server = make_server(GatewayApp(gateway), drain_seconds=DRAIN_SECONDS)
+        server = make_server(
+            GatewayApp(gateway), drain_seconds=DRAIN_SECONDS, max_message_bytes=settings.max_body_bytes
+        )
         log.info("gateway.listening", address=bound.getsockname()[:2])
         await server.serve(sockets=[bound])
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, limits: PoolLimits | None = None) -> AsyncIterator[Gateway]:
-    """A gateway with its background work: the snapshot kept fresh, runs and uses of keys flushed."""
+async def running(
+    settings: Settings, *, limits: PoolLimits | None = None, runner_limits: RunnerLimits | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway with its background work: the snapshot kept fresh, what was noted flushed, predictions carried out."""
     url = settings.database_url.get_secret_value()
-    reader = Database(url, application_name="tenfold gateway: snapshot")
-    writer = Database(url, application_name="tenfold gateway: runs")
-    notes = Database(url, application_name="tenfold gateway: notes")
+    reader, writer, notes, requests = (
+        Database(url, application_name=f"tenfold gateway: {purpose}")
+        for purpose in ("snapshot", "runs", "notes", "requests")
+    )
+    work = Database(url, application_name="tenfold gateway: predictions", timeout_seconds=30)  # answers may be large
     pool = Pool(limits)
     loader = SnapshotLoader(reader, pool.update)
     spool = Spool(settings.spool_dir, writer)
+    traffic = Traffic(notes)
+    runner = Runner(work, pool, lambda: loader.snapshot, traffic, runner_limits)
     gateway = Gateway(
         loader=loader,
         pool=pool,
         spool=spool,
-        metrics=Metrics(lambda: _gauges(pool, spool, loader)),
+        metrics=Metrics(lambda: _gauges(pool, spool, loader, runner)),
+        traffic=traffic,
+        runner=runner,
+        database=requests,
         signing_key=settings.signing_key.get_secret_value(),
         console_origin=settings.console_url.rstrip("/"),
+        own_url=settings.gateway_url.rstrip("/"),
         studio_dir=find_studio(settings.studio_dir),
         max_body_bytes=settings.max_body_bytes,
     )
@@ -80,6 +94,8 @@ async def running(settings: Settings, *, limits: PoolLimits | None = None) -> As
         asyncio.create_task(loader.run(), name="snapshot"),
         asyncio.create_task(spool.run(), name="spool"),
         asyncio.create_task(_flush_keys(gateway, notes), name="keys"),
+        asyncio.create_task(traffic.run(), name="traffic"),
+        asyncio.create_task(runner.run(), name="predictions"),
     ]
     try:
         await _first_load(loader)
@@ -88,10 +104,12 @@ async def running(settings: Settings, *, limits: PoolLimits | None = None) -> As
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await runner.close()
         await spool.close()
         await _last_keys(gateway, notes)
+        await traffic.close()
         pool.close()
-        for database in (reader, writer, notes):
+        for database in (reader, writer, notes, requests, work):
             await database.close()
 
 
@@ -131,11 +149,12 @@ async def _quietly(database: Database, query: LiteralString, values: list[object
     return True
 
 
-def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader) -> dict[str, float]:
-    lanes = list(pool.lanes.values())
+def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader, runner: Runner) -> dict[str, float]:
+    lanes = [*pool.lanes.values(), *pool.open_lanes.values()]
     return {
         "queue_length": sum(lane.waiting for lane in lanes),
         "in_flight": sum(lane.in_flight for lane in lanes),
+        "predictions_running": runner.running,
         "spool_bytes": spool.pending_bytes,
         "database_up": 0.0 if loader.problem else 1.0,
     }

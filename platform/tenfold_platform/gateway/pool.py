@@ -2,6 +2,9 @@
 
 Each deployment has a lane: its ready replicas with so many slots each, and one bounded queue. The snapshot says which
 replicas there are; what the lane itself learns from sockets (refused, lost) only ever makes it more careful.
+
+What needs none of a model's places to predict (websockets, the methods beside `predict`, questions about the model) has
+a lane of its own, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -18,14 +21,20 @@ from tenfold_platform.gateway.snapshot import Deployment, Replica, Snapshot
 from tenfold_platform.gateway.wire import Answer, Connection, Exchange, connect
 from tenfold_runtime.frames import Address, parse_address
 
+MAX_IDLE = 64  # connections to one replica that wait for the next call
+
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """`lookahead`: how many calls more than it works on a replica is handed, so that it never waits for the next."""
+    """`lookahead`: how many calls more than it works on a replica is handed, so that it never waits for the next.
+
+    `open_slots`: how many calls at once that take none of a replica's places.
+    """
 
     queue_length: int = 100
     hold_seconds: float = 30.0
     lookahead: int = 1
+    open_slots: int = 256
     retry_connect_seconds: float = 0.1
     retry_connect_cap_seconds: float = 1.0
 
@@ -36,13 +45,14 @@ class Pool:
     def __init__(self, limits: PoolLimits | None = None) -> None:
         self.limits = limits or PoolLimits()
         self.lanes: dict[UUID, Lane] = {}
+        self.open_lanes: dict[UUID, Lane] = {}
 
     def update(self, snapshot: Snapshot) -> None:
-        for id in self.lanes.keys() - snapshot.deployments.keys():
-            self.lanes.pop(id).close()
-        for id, deployment in snapshot.deployments.items():
-            if (lane := self.lanes.get(id)) is not None:
-                lane.update(deployment)
+        for lanes in (self.lanes, self.open_lanes):
+            for id in lanes.keys() - snapshot.deployments.keys():
+                lanes.pop(id).close()
+            for id, lane in lanes.items():
+                lane.update(snapshot.deployments[id])
 
     def lane(self, deployment: Deployment) -> Lane:
         lane = self.lanes.get(deployment.id)
@@ -50,10 +60,17 @@ class Pool:
             lane = self.lanes[deployment.id] = Lane(deployment, self.limits)
         return lane
 
+    def open_lane(self, deployment: Deployment) -> Lane:
+        lane = self.open_lanes.get(deployment.id)
+        if lane is None:
+            lane = self.open_lanes[deployment.id] = Lane(deployment, self.limits, slots=self.limits.open_slots)
+        return lane
+
     def close(self) -> None:
-        for lane in self.lanes.values():
+        for lane in (*self.lanes.values(), *self.open_lanes.values()):
             lane.close()
         self.lanes.clear()
+        self.open_lanes.clear()
 
 
 class Endpoint:
@@ -86,7 +103,7 @@ class Endpoint:
         return connection
 
     def put_back(self, connection: Connection, *, reusable: bool) -> None:
-        if reusable and connection.usable and not self.gone and len(self.idle) < self.slots:
+        if reusable and connection.usable and not self.gone and len(self.idle) < min(self.slots, MAX_IDLE):
             self.idle.append(connection)
         else:
             connection.close()
@@ -118,10 +135,14 @@ class _Waiter:
 
 
 class Lane:
-    """The way to one deployment. `call` is all that others need."""
+    """The way to one deployment. `call` is all that others need.
 
-    def __init__(self, deployment: Deployment, limits: PoolLimits) -> None:
+    `slots`: how many calls one replica gets at once; as many as it works on, and a few more, unless said.
+    """
+
+    def __init__(self, deployment: Deployment, limits: PoolLimits, slots: int | None = None) -> None:
         self._limits = limits
+        self._slots = slots
         self._deployment = deployment
         self._endpoints: dict[UUID, Endpoint] = {}
         self._waiting: deque[_Waiter] = deque()
@@ -141,10 +162,26 @@ class Lane:
     def in_flight(self) -> int:
         return sum(endpoint.in_flight for endpoint in self._endpoints.values())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether a replica has a place where nobody works, so that a further call keeps nobody waiting."""
+        concurrency = self._deployment.concurrency
+        return not self._waiting and any(
+            endpoint.free and endpoint.in_flight < concurrency for endpoint in self._endpoints.values()
+        )
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether a replica is there that answered when it was last tried."""
+        for endpoint in self._endpoints.values():  # noqa: SIM110 (a generator costs more, on every call)
+            if not endpoint.suspect and not endpoint.gone:
+                return True
+        return False
+
     def check(self) -> None:
         """Raises at once what a call would raise at once: for callers that have not read their body yet."""
-        if not self._reachable:
-            self._refuse_if_hopeless()
+        if not self.is_reachable:
+            self.refuse_if_hopeless()
         if len(self._waiting) >= self._limits.queue_length and not self._pick():
             raise QueueFull(len(self._waiting))
 
@@ -192,13 +229,33 @@ class Lane:
             self._answered_at = time.monotonic()
             return exchange, answer
 
+    def refuse_if_hopeless(self) -> None:
+        """Raises NotReady when there is nothing to wait for."""
+        deployment = self._deployment
+        if self._closed or deployment.desired_replicas < 1:
+            hint = "Start it: `tenfold models start`, or the Start button on its page."
+            raise NotReady("stopped", "It is stopped.", hint=hint, retry_after_seconds=30)
+        if deployment.unhealthy_reason and not deployment.replicas:
+            wait = max((deployment.retry_at or 0) - time.time(), 5.0)
+            message = f"It keeps failing: {deployment.unhealthy_reason}"
+            hint = "Its log says more. It is tried again by itself."
+            raise NotReady("unhealthy", message, hint=hint, retry_after_seconds=min(wait, 300))
+
+    def not_ready(self) -> NotReady:
+        """What to tell somebody for whom no replica was there."""
+        reasons = [replica.reason for replica in self._deployment.replicas if replica.reason]
+        reason = reasons[-1] if reasons else self._deployment.unhealthy_reason
+        state = next((replica.state for replica in self._deployment.replicas), "starting")
+        message = f"No replica is ready yet (the newest is {state})" + (f": {reason}" if reason else ".")
+        return NotReady("not_ready", message, hint="Try again shortly; its log shows how far it is.")
+
     def update(self, deployment: Deployment) -> None:
         """The snapshot's word on which replicas there are."""
         self._deployment = deployment
         ready = {replica.id: replica for replica in deployment.ready}
         for id in self._endpoints.keys() - ready.keys():
             self._drop(self._endpoints[id])
-        slots = deployment.concurrency + self._limits.lookahead
+        slots = self._slots or deployment.concurrency + self._limits.lookahead
         for id, replica in ready.items():
             self._keep(id, replica, slots)
         self._dispatch()
@@ -210,13 +267,6 @@ class Lane:
         for endpoint in list(self._endpoints.values()):
             self._drop(endpoint)
         self._settle()
-
-    @property
-    def _reachable(self) -> bool:
-        for endpoint in self._endpoints.values():  # noqa: SIM110 (a generator costs more, on every call)
-            if not endpoint.suspect and not endpoint.gone:
-                return True
-        return False
 
     def _begin(self, endpoint: Endpoint, connection: Connection, header: dict[str, Any], payload: bytes) -> Exchange:
         def ended(reusable: bool) -> None:
@@ -233,8 +283,8 @@ class Lane:
         if (again or not self._waiting) and (endpoint := self._pick()):
             endpoint.in_flight += 1
             return endpoint
-        if not self._reachable:
-            self._refuse_if_hopeless()
+        if not self.is_reachable:
+            self.refuse_if_hopeless()
         if len(self._waiting) >= self._limits.queue_length and not again:
             raise QueueFull(len(self._waiting))
         waiter = _Waiter(began, deadline)
@@ -317,10 +367,10 @@ class Lane:
 
     def _settle(self) -> None:
         """Looks at everybody who waits, after something changed: some have nothing left to wait for."""
-        if self._reachable:
+        if self.is_reachable:
             return
         try:
-            self._refuse_if_hopeless()
+            self.refuse_if_hopeless()
         except GatewayFault as fault:
             self._fail_all(fault)
             return
@@ -336,7 +386,7 @@ class Lane:
     def _schedule(self, waiter: _Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
-        until = waiter.deadline if self._reachable else min(waiter.deadline, self._held_until(waiter))
+        until = waiter.deadline if self.is_reachable else min(waiter.deadline, self._held_until(waiter))
         delay = max(until - time.monotonic(), 0.0)
         waiter.timer = asyncio.get_running_loop().call_later(delay, self._expire, waiter)
 
@@ -344,40 +394,22 @@ class Lane:
         now = time.monotonic()
         if waiter.slot.done():
             return
-        if now < waiter.deadline and (self._reachable or now < self._held_until(waiter)):
+        if now < waiter.deadline and (self.is_reachable or now < self._held_until(waiter)):
             self._schedule(waiter)
-        elif self._reachable:
+        elif self.is_reachable:
             waiter.slot.set_exception(TimedOut(waiter.deadline - waiter.since, waiting=True))
         else:
-            waiter.slot.set_exception(self._not_ready())
+            waiter.slot.set_exception(self.not_ready())
 
     def _held_until(self, waiter: _Waiter) -> float:
         return max(waiter.since, self._answered_at) + self._limits.hold_seconds
-
-    def _refuse_if_hopeless(self) -> None:
-        deployment = self._deployment
-        if self._closed or deployment.desired_replicas < 1:
-            hint = "Start it: `tenfold models start`, or the Start button on its page."
-            raise NotReady("stopped", "It is stopped.", hint=hint, retry_after_seconds=30)
-        if deployment.unhealthy_reason and not deployment.replicas:
-            wait = max((deployment.retry_at or 0) - time.time(), 5.0)
-            message = f"It keeps failing: {deployment.unhealthy_reason}"
-            hint = "Its log says more. It is tried again by itself."
-            raise NotReady("unhealthy", message, hint=hint, retry_after_seconds=min(wait, 300))
-
-    def _not_ready(self) -> NotReady:
-        reasons = [replica.reason for replica in self._deployment.replicas if replica.reason]
-        reason = reasons[-1] if reasons else self._deployment.unhealthy_reason
-        state = next((replica.state for replica in self._deployment.replicas), "starting")
-        message = f"No replica is ready yet (the newest is {state})" + (f": {reason}" if reason else ".")
-        return NotReady("not_ready", message, hint="Try again shortly; its log shows how far it is.")
 
 
 _NOT_STARTED = frozenset({"not_ready"})  # still loading, or already stopping
 
 
-def lane_of(pool: Pool, deployment: Deployment | None) -> Lane:
+def lane_of(pool: Pool, deployment: Deployment | None, *, is_open: bool = False) -> Lane:
     """The lane of a deployment. Raises NotReady when there is no deployment at all."""
     if deployment is None:
         raise NotReady("not_deployed", "It has never been started.", hint="Start it from its page.")
-    return pool.lane(deployment)
+    return pool.open_lane(deployment) if is_open else pool.lane(deployment)

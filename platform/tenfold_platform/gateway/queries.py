@@ -23,11 +23,13 @@ where revoked_at is null and (expires_at is null or expires_at > now())
 MODELS: LiteralString = "select id, workspace_id, name from models"
 
 VERSIONS: LiteralString = """
-select id, workspace_id, model_id, number, state, reason, hint, config -> 'runtime' as runtime
+select id, workspace_id, model_id, number, state, reason, hint, config -> 'runtime' as runtime,
+       case when schema ->> 'form' = 'table'
+            then jsonb_path_query_array(schema, '$.fields[*] ? (@.type == "str").name') end as text_columns
 from model_versions
 """
 
-ALIASES: LiteralString = "select model_id, name, version_id from model_aliases"
+ALIASES: LiteralString = "select model_id, name, version_id, canary_version_id, canary_percent from model_aliases"
 
 DEPLOYMENTS: LiteralString = """
 select id, workspace_id, kind, version_id, environment_id, desired_replicas, failures, unhealthy_reason,
@@ -78,4 +80,115 @@ from jsonb_to_recordset(%s::jsonb) as s(
     started_at float8, duration_ms float8)
 join runs r on r.id = s.run_id
 on conflict do nothing
+"""
+
+# Gateways count alike, and each adds its own. Versions that were deleted meanwhile are passed over.
+ADD_TRAFFIC: LiteralString = """
+insert into model_traffic as total (version_id, minute, requests, refused, failed, seconds, buckets)
+select t.version_id, t.minute, t.requests, t.refused, t.failed, t.seconds, t.buckets
+from jsonb_to_recordset(%s::jsonb) as t(
+    version_id uuid, minute timestamptz, requests bigint, refused bigint, failed bigint, seconds float8,
+    buckets bigint[])
+join model_versions v on v.id = t.version_id
+for key share of v
+on conflict (version_id, minute) do update set
+    requests = total.requests + excluded.requests,
+    refused = total.refused + excluded.refused,
+    failed = total.failed + excluded.failed,
+    seconds = total.seconds + excluded.seconds,
+    buckets = (
+        select array_agg(coalesce(mine, 0) + coalesce(theirs, 0) order by place)
+        from unnest(total.buckets, excluded.buckets) with ordinality as both_of(mine, theirs, place))
+"""
+
+
+# Predictions that are answered later. Times are PostgreSQL's alone: gateways' clocks differ.
+
+LISTEN_PREDICTIONS: LiteralString = "listen tenfold_predictions"
+
+ACCEPT_PREDICTION: LiteralString = """
+with accepted as (
+    insert into predictions (id, workspace_id, version_id, state, content_type, body, accept, request_id, caller,
+                             attempts, fence)
+    select %(id)s, %(workspace_id)s, %(version_id)s, 'queued', %(content_type)s, %(body)s, %(accept)s,
+           %(request_id)s, %(caller)s, 0, 0
+    where (select count(*) from (
+        select from predictions where workspace_id = %(workspace_id)s and state = 'queued' limit %(limit)s
+    ) as queued) < %(limit)s
+    returning id, created_at)
+select created_at, pg_notify('tenfold_predictions', 'new') from accepted
+"""
+
+FIND_PREDICTION: LiteralString = """
+select p.id, p.state, p.status, p.answer, p.answer_type, p.error, p.created_at, p.started_at, p.finished_at, p.attempts,
+       v.number as version
+from predictions p join model_versions v on v.id = p.version_id
+where p.id = %(id)s and v.model_id = %(model_id)s
+"""
+
+# A cancelled one is nobody's: whoever works on it finds at the next heartbeat, or the notification, that it is over.
+CANCEL_PREDICTION: LiteralString = """
+with cancelled as (
+    update predictions set state = 'cancelled', finished_at = now(), body = '', lease_owner = null, lease_until = null,
+           fence = fence + 1
+    where id = %(id)s and state in ('queued', 'running')
+    returning id)
+select pg_notify('tenfold_predictions', 'cancelled') from cancelled
+"""
+
+# The oldest one whose version has a place free: one that waits, or one whose gateway is gone.
+CLAIM_PREDICTION: LiteralString = """
+update predictions set state = 'running', lease_owner = %(owner)s,
+       lease_until = now() + make_interval(secs => %(lease_seconds)s), fence = fence + 1, attempts = attempts + 1,
+       started_at = coalesce(started_at, now())
+where id = (
+    select id from predictions
+    where version_id = any(%(versions)s) and attempts < %(max_attempts)s
+      and (state = 'queued' or (state = 'running' and lease_until < now()))
+    order by id limit 1 for update skip locked)
+returning id, version_id, content_type, body, accept, request_id, attempts, fence
+"""
+
+RENEW_PREDICTIONS: LiteralString = """
+update predictions p set lease_until = now() + make_interval(secs => %(lease_seconds)s)
+from unnest(%(ids)s::uuid[], %(fences)s::bigint[]) as mine(id, fence)
+where p.id = mine.id and p.fence = mine.fence and p.state = 'running'
+returning p.id
+"""
+
+FINISH_PREDICTION: LiteralString = """
+update predictions set state = %(state)s, status = %(status)s, answer = %(answer)s, answer_type = %(answer_type)s,
+       error = %(error)s::jsonb, finished_at = now(), body = '', lease_owner = null, lease_until = null
+where id = %(id)s and fence = %(fence)s and state = 'running'
+"""
+
+RETURN_PREDICTION: LiteralString = """
+update predictions set state = 'queued', lease_owner = null, lease_until = null, attempts = %(attempts)s
+where id = %(id)s and fence = %(fence)s and state = 'running'
+"""
+
+# What nobody will ever carry out, with the reason; and what is old enough to be forgotten.
+FAIL_HOPELESS_PREDICTIONS: LiteralString = """
+update predictions p set state = 'failed', status = 503, finished_at = now(), body = '', lease_owner = null,
+       lease_until = null, fence = fence + 1, error = jsonb_build_object('code', reason.code, 'message', reason.message,
+                                                                        'hint', reason.hint, 'details', '[]'::jsonb)
+from (
+    select p.id, case when v.state = 'failed' then 'failed' else 'gave_up' end as code,
+           case when v.state = 'failed' then 'The version could not be prepared.'
+                else 'It was begun ' || p.attempts || ' times, and whoever worked on it was gone each time.' end
+               as message,
+           case when v.state = 'failed' then 'Its page shows the build log.'
+                else 'The log of the model says whether it takes its process down.' end as hint
+    from predictions p join model_versions v on v.id = p.version_id
+    where (p.state = 'queued' and v.state = 'failed')
+       or (p.state = 'running' and p.lease_until < now() and p.attempts >= %(max_attempts)s)
+    order by p.id limit 100 for update of p skip locked
+) as reason
+where p.id = reason.id
+"""
+
+# Ids are in the order of time: those before one of a week ago are older than a week.
+FORGET_PREDICTIONS: LiteralString = """
+delete from predictions where id in (
+    select id from predictions where id < %s and state <> 'running' order by id limit 1000 for update skip locked)
 """

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tenfold_platform.gateway.http import Request
+from tenfold_platform.gateway.http import ErrorResponse, Request, error_response
 
 RouteKind = Literal[
-    "predict", "worklet", "session", "document", "query", "openapi", "page", "asset", "health", "metrics"
-]
+    "predict", "method", "websocket", "prediction", "probe", "worklet", "session", "document", "query", "openapi",
+    "page", "asset", "health", "metrics"
+]  # fmt: skip
+Method = Literal["GET", "POST", "DELETE", "WEBSOCKET"]
 Handler = Callable[..., Awaitable[None]]
 
 ANY = "*"
@@ -18,12 +20,16 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`pattern` holds literal segments and `*` for one of any name; the handler gets what the stars stood for."""
+    """`pattern` holds literal segments and `*` for one of any name; the handler gets what the stars stood for.
 
-    method: Literal["GET", "POST"]
+    `error_response`: the shape of errors that its callers expect.
+    """
+
+    method: Method
     pattern: tuple[str, ...]
     kind: RouteKind
     handler: Handler
+    error_response: ErrorResponse = error_response
 
 
 class Router:

@@ -2,6 +2,8 @@
 
 uvicorn starts its clock only after a first response. Here every connection has a time by which a request's headers must
 have come, and a size they must not pass; bodies are the application's to time (see `http.Request.body`).
+
+Websockets are uvicorn's as well, without compression: a small message could become a very large one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request as Handshake
 
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 32 * 1024
@@ -26,6 +30,8 @@ KEEP_ALIVE_SECONDS = 75
 MAX_CONNECTIONS = 4096
 BACKLOG = 2048
 JOINED_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+PING_SECONDS = 20.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -125,6 +131,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._body_complete and not self.pipeline and not self.transport.is_closing():
             self._unread_timer = self.loop.call_later(UNREAD_BODY_SECONDS, self.transport.close)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Only on a connection that owes no answer, and while there is room."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.send_400_response("A websocket cannot begin in the middle of an answer.")
+        elif len(self.connections) >= (self.limit_concurrency or MAX_CONNECTIONS):
+            self._refuse(503)
+        else:
+            super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         if self._too_large:
@@ -227,7 +242,58 @@ class _Refused(Exception):
     """Raised inside the parser's callbacks to stop it."""
 
 
-_REASONS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_REASONS = {408: b"Request Timeout", 431: b"Request Header Fields Too Large", 503: b"Service Unavailable"}
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """A client connection that became a websocket."""
+
+    body_arrived = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._on_lost: Callable[[], None] | None = None
+
+    def watch(self, on_lost: Callable[[], None] | None) -> None:
+        """As `BoundedProtocol.watch`."""
+        self._on_lost = on_lost
+        if on_lost is not None and self.disconnected:
+            self.loop.call_soon(self._tell_lost)
+
+    def ping_every(self, interval_seconds: float | None, timeout_seconds: float | None) -> None:
+        """To be said before the handshake is answered. None leaves what is."""
+        self.ping_interval = interval_seconds or self.ping_interval
+        self.ping_timeout = timeout_seconds or self.ping_timeout
+
+    def abort(self) -> None:
+        """Ends a connection that cannot be ended with words: its client does not read."""
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._tell_lost()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # uvicorn waits on when the handshake cannot be read: a line that is longer than websockets allows
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_connect(self, event: Handshake) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:
+            self.scope["tenfold.connection"] = self  # type: ignore[typeddict-unknown-key]
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # with a refusal, which uvicorn would take for no answer at all
+
+    def _tell_lost(self) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
 
 
 class Server(uvicorn.Server):
@@ -249,12 +315,16 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-def make_server(app: Any, *, drain_seconds: int = 10) -> Server:
+def make_server(app: Any, *, drain_seconds: int = 10, max_message_bytes: int = MAX_MESSAGE_BYTES) -> Server:
     return Server(
         uvicorn.Config(
             app,
             http=BoundedProtocol,
-            ws="none",
+            ws=BoundedWebSocket,
+            ws_max_size=max_message_bytes,
+            ws_ping_interval=PING_SECONDS,
+            ws_ping_timeout=PING_SECONDS,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             log_level="error",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
@@ -16,7 +16,10 @@ from uuid import UUID
 from tenfold_platform.auth.permissions import Action, Role, actions_of, actions_of_scopes
 from tenfold_platform.gateway.bundle import Bundle
 
+Chance = Callable[[], float]  # in [0, 1), a new one with each call
+
 PRODUCTION = "production"
+DEVELOPMENT = "development"
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}\Z")
 
 
@@ -69,6 +72,14 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Transport:
+    """What a package says of its websockets (`runtime.transport`). None: as the gateway has it."""
+
+    ping_interval_seconds: float | None = None
+    ping_timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     id: UUID
     model_id: UUID
@@ -80,20 +91,48 @@ class Version:
     reason: str
     hint: str
     streaming_read_seconds: float
+    text_columns: frozenset[str] | None  # of a model that takes tables; None: of any other
+    transport: Transport
     deployment: Deployment | None
+
+    @property
+    def is_callable(self) -> bool:
+        """Whether a replica would answer now."""
+        return self.deployment is not None and bool(self.deployment.ready)
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name for a version, of whose calls some percent go to another one."""
+
+    version: Version
+    canary: Version | None = None
+    canary_percent: float = 0.0
+
+    def choose(self, chance: Chance) -> Version:
+        """The version for one call. A canary that cannot answer gets none."""
+        canary = self.canary
+        if canary is not None and canary.is_callable and chance() * 100 < self.canary_percent:
+            return canary
+        return self.version
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     id: UUID
     name: str
-    aliases: Mapping[str, Version]
+    aliases: Mapping[str, Alias]
     versions: Mapping[int, Version]
 
-    def find(self, ref: str) -> Version | None:
-        """The version that an alias or a number means."""
-        if version := self.aliases.get(ref):
-            return version
+    def find(self, ref: str, chance: Chance) -> Version | None:
+        """The version that an alias or a number means, for one call.
+
+        `development` needs no alias: without one it is the newest version.
+        """
+        if alias := self.aliases.get(ref):
+            return alias.choose(chance)
+        if ref == DEVELOPMENT and self.versions:
+            return self.versions[max(self.versions)]
         return self.versions.get(int(ref)) if _NUMBER.match(ref) else None
 
 
@@ -135,12 +174,6 @@ class Snapshot:
     code_deployments: Mapping[UUID, Deployment] = field(default_factory=dict)  # by environment
     deployments: Mapping[UUID, Deployment] = field(default_factory=dict)
     workspaces_by_id: Mapping[UUID, Workspace] = field(default_factory=dict)
-
-    def find_model(self, workspace: str, model: str, ref: str = PRODUCTION) -> Version | None:
-        """The version that `model@ref` means now; None when any part of it is unknown."""
-        if (found := self.workspaces.get(workspace)) is None or (named := found.models.get(model)) is None:
-            return None
-        return named.find(ref)
 
     def find_app(self, workspace: str, app: str) -> App | None:
         found = self.workspaces.get(workspace)
@@ -238,6 +271,8 @@ def _versions(
             reason=row["reason"],
             hint=row["hint"],
             streaming_read_seconds=_streaming_read_seconds(row["runtime"]),
+            text_columns=None if row["text_columns"] is None else frozenset(row["text_columns"]),
+            transport=_transport(row["runtime"]),
             deployment=deployments.get(row["id"]),
         )
         for row in rows.versions
@@ -249,10 +284,11 @@ def _models(rows: Rows, versions: Mapping[UUID, Version]) -> dict[UUID, dict[str
     numbers: dict[UUID, dict[int, Version]] = {}
     for version in versions.values():
         numbers.setdefault(version.model_id, {})[version.number] = version
-    aliases: dict[UUID, dict[str, Version]] = {}
+    aliases: dict[UUID, dict[str, Alias]] = {}
     for row in rows.aliases:
-        if version_of := versions.get(row["version_id"]):
-            aliases.setdefault(row["model_id"], {})[row["name"]] = version_of
+        if (meant := versions.get(row["version_id"])) is not None:
+            alias = Alias(meant, versions.get(row["canary_version_id"]), row["canary_percent"])
+            aliases.setdefault(row["model_id"], {})[row["name"]] = alias
     models: dict[UUID, dict[str, Model]] = {}
     for row in rows.models:
         model = Model(row["id"], row["name"], aliases.get(row["id"], {}), numbers.get(row["id"], {}))
@@ -305,3 +341,14 @@ def _concurrency(runtime: Any) -> int:
 def _streaming_read_seconds(runtime: Any) -> float:
     value = runtime.get("streaming_read_timeout") if isinstance(runtime, dict) else None
     return float(value) if isinstance(value, (int, float)) and value > 0 else STREAMING_READ_SECONDS
+
+
+def _transport(runtime: Any) -> Transport:
+    said = runtime.get("transport") if isinstance(runtime, dict) else None
+    if not isinstance(said, dict):
+        return Transport()
+    return Transport(_positive(said.get("ping_interval_seconds")), _positive(said.get("ping_timeout_seconds")))
+
+
+def _positive(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

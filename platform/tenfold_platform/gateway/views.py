@@ -98,6 +98,7 @@ async def _predict(gateway: Gateway, request: Request, bundle: Bundle, query: Qu
     return await predict_pinned(
         gateway.pool,
         gateway.snapshot,
+        gateway.traffic,
         bundle,
         query.target,
         write_json(values),

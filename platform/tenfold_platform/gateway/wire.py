@@ -61,7 +61,7 @@ class Exchange:
         self._failure: Exception | None = None
         self._cancelled = False
 
-    async def next(self, timeout_seconds: float) -> Answer:
+    async def next(self, timeout_seconds: float | None) -> Answer:
         """The next answer. Raises TimedOut, WorkerLost or BadAnswer."""
         if not self._answers:
             await self._arrival(timeout_seconds)
@@ -70,6 +70,12 @@ class Exchange:
         if self._buffered < _LOW_WATER_BYTES and not self.ended:
             self._connection.resume()
         return answer
+
+    async def send(self, header: dict[str, Any], payload: bytes) -> None:
+        """A further frame of a two-way exchange. Waits while the worker is slow to read; nothing once it has ended."""
+        if not self.ended and not self._cancelled:
+            header["id"] = self.id
+            await self._connection.send(self, header, payload)
 
     def cancel(self) -> None:
         """Ends the request in the worker. Nothing more is to be read from it; harmless once it has ended."""
@@ -97,16 +103,17 @@ class Exchange:
         self._end(reusable=False)
         self._wake()
 
-    async def _arrival(self, timeout_seconds: float) -> None:
+    async def _arrival(self, timeout_seconds: float | None) -> None:
         if self._failure is not None:
             raise self._failure
         loop = asyncio.get_running_loop()
         self._waiting = waiting = loop.create_future()
-        timer = loop.call_later(timeout_seconds, _expire, waiting, timeout_seconds)
+        timer = None if timeout_seconds is None else loop.call_later(timeout_seconds, _expire, waiting, timeout_seconds)
         try:
             await waiting
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             self._waiting = None
         if not self._answers:
             raise self._failure or WorkerLost()
@@ -129,7 +136,7 @@ def _expire(waiting: asyncio.Future[None], seconds: float) -> None:
 class Connection(asyncio.Protocol):
     """A socket to a worker. `on_lost` is called when it ends while nothing is under way."""
 
-    CANCEL_SECONDS = 5.0
+    CANCEL_SECONDS = 10.0  # longer than the worker lets a method see that its caller has gone
 
     def __init__(self, on_lost: Callable[[Connection], None]) -> None:
         self._on_lost = on_lost
@@ -138,6 +145,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._last_id = 0
         self._paused = False
+        self._writable: asyncio.Future[None] | None = None  # while the worker does not read what was sent
         self._cancel_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -151,6 +159,13 @@ class Connection(asyncio.Protocol):
         self._exchange = exchange = Exchange(self, self._last_id, on_end)
         self._send(header, payload)
         return exchange
+
+    async def send(self, exchange: Exchange, header: dict[str, Any], payload: bytes) -> None:
+        """A further frame of the exchange under way, once the worker has read most of those before."""
+        if self._writable is not None:
+            await self._writable
+        if self._exchange is exchange:
+            self._send(header, payload)
 
     def cancel(self, id: int) -> None:
         self.resume()
@@ -175,7 +190,16 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are not its subclasses
 
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's; why does not matter
+        self.resume_writing()
         exchange, self._exchange = self._exchange, None
         self._stop_cancel_timer()
         if exchange is not None:

@@ -21,6 +21,7 @@ from tenfold_platform.gateway.http import API_HEADERS, JSON_TYPE, Header, Reques
 from tenfold_platform.gateway.pool import Pool, lane_of
 from tenfold_platform.gateway.record import RunHead, RunJournal, encode_record
 from tenfold_platform.gateway.snapshot import App, Release
+from tenfold_platform.gateway.traffic import Traffic
 from tenfold_platform.ids import new_id
 from tenfold_worklets.host import CallError, CodeCall, ModelCall, Outcome, RunContext, StepResult, SystemClock
 from tenfold_worklets.interpreter import InputError, execute
@@ -28,6 +29,7 @@ from tenfold_worklets.plan import Plan
 from tenfold_worklets.types import Json
 
 DEFAULT_CONCURRENCY = 256
+_CANCELLED = 499
 _CLOCK = SystemClock()
 
 
@@ -95,7 +97,7 @@ async def run_worklet(
             new_id(), app.workspace_id, app.id, release.id, plan.name, trigger, caller_label, request_id, time.time()
         )
         journal = RunJournal(plan)
-        caller = WorkerCaller(gateway.pool, gateway.snapshot, bundle, request_id)
+        caller = WorkerCaller(gateway.pool, gateway.snapshot, gateway.traffic, bundle, request_id)
         context = RunContext(str(head.id))
         try:
             outcome = await execute(
@@ -158,9 +160,10 @@ def bad_input(error: InputError) -> InvalidInput:
 class WorkerCaller:
     """The interpreter's way to workers: models by the release's pinned versions, code by its digest and environment."""
 
-    def __init__(self, pool: Pool, snapshot: GetSnapshot, bundle: Bundle, request_id: str) -> None:
+    def __init__(self, pool: Pool, snapshot: GetSnapshot, traffic: Traffic, bundle: Bundle, request_id: str) -> None:
         self._pool = pool
         self._snapshot = snapshot
+        self._traffic = traffic
         self._bundle = bundle
         self._request_id = request_id
 
@@ -169,6 +172,7 @@ class WorkerCaller:
             return await predict_pinned(
                 self._pool,
                 self._snapshot,
+                self._traffic,
                 self._bundle,
                 call.ref,
                 write_json(call.inputs),
@@ -201,6 +205,7 @@ class WorkerCaller:
 async def predict_pinned(
     pool: Pool,
     snapshot: GetSnapshot,
+    traffic: Traffic,
     bundle: Bundle,
     ref: str,
     body: bytes,
@@ -213,8 +218,17 @@ async def predict_pinned(
     version = snapshot().versions.get(version_id) if version_id is not None else None
     if version is None:
         raise NotReady("not_deployed", f"The model {ref} that this release uses is gone.", retry_after_seconds=60)
-    lane = calls.version_lane(pool, version)
-    return await calls.predict_json(lane, body, request_id=request_id, timeout_seconds=timeout_seconds)
+    began, status = time.perf_counter(), _CANCELLED
+    try:
+        lane = calls.version_lane(pool, version)
+        value = await calls.predict_json(lane, body, request_id=request_id, timeout_seconds=timeout_seconds)
+        status = 200
+    except PlatformError as error:
+        status = error.status
+        raise
+    finally:
+        traffic.note(version.id, status, time.perf_counter() - began)
+    return value
 
 
 @contextmanager

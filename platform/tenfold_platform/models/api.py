@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,18 +16,27 @@ from tenfold_platform.auth.permissions import Action
 from tenfold_platform.context import Context, Page, PageParams, StreamContext, StreamCtx, WorkspaceCtx, paginate
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
+from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.errors import Conflict, NotFound
+from tenfold_platform.files import service as files
 from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.idempotency import service as idempotency
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models import archives, events, service
+from tenfold_platform.models import archives, events, linting, service, traffic
+from tenfold_platform.models.compare import compare
 from tenfold_platform.models.present import Presenter
 from tenfold_platform.models.schemas import (
+    Comparison,
     CreateVersion,
+    LintPackage,
+    LintReport,
     LogPage,
     Model,
+    ModelMetrics,
     ModelSummary,
     Name,
     PointAlias,
+    SetCanary,
     UpdateModel,
     Version,
 )
@@ -34,10 +44,12 @@ from tenfold_platform.models.tables import ModelTable, VersionState, VersionTabl
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/models", tags=["models"])
+packages_router = Router(prefix="/workspaces/{workspace}/packages", tags=["models"])
 
 MAX_ARCHIVE_BYTES = 8 * 1024**3
 MAX_SHOWN_FILE_BYTES = 512 * 1024
 CREATE_BODY_BYTES = 32 * 1024 * 1024
+LINT_BODY_BYTES = 8 * 1024 * 1024
 
 
 @router.get("", allow=Action.MODELS_READ)
@@ -78,7 +90,8 @@ def list_versions(ctx: WorkspaceCtx, model: str, page: PageParams) -> Page[Versi
 
 @router.post("/{model}/versions", allow=Action.MODELS_WRITE, status_code=201, max_body_bytes=CREATE_BODY_BYTES)
 def create_version(ctx: WorkspaceCtx, model: Name, body: CreateVersion) -> Version:
-    store = ArtifactStore(ctx.settings.artifacts_dir)
+    files.check_package(ctx.settings, sum(entry.size for entry in body.files))
+    store = files.make_store(ctx.settings)
     version = service.create_version(
         ctx.session, store, ctx.workspace.id, model, body, created_by=ctx.principal.name, now=ctx.now
     )
@@ -91,9 +104,12 @@ def create_version(ctx: WorkspaceCtx, model: Name, body: CreateVersion) -> Versi
     status_code=201,
     body="raw",
     max_body_bytes=MAX_ARCHIVE_BYTES,
+    response_model=Version,
 )
-async def create_version_from_archive(ctx: StreamCtx, model: Name, alias: Name | None = None) -> Version:
-    """A version from a tar, tar.gz or zip of a package folder."""
+async def create_version_from_archive(
+    ctx: StreamCtx, model: Name, alias: Name | None = None, environment: Name | None = None
+) -> Response:
+    """A version from a tar, tar.gz or zip of a package folder. With an Idempotency-Key it is made once."""
     ctx.settings.data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ctx.settings.data_dir, prefix="upload-") as folder:
         archive = Path(folder, "archive")
@@ -103,7 +119,12 @@ async def create_version_from_archive(ctx: StreamCtx, model: Name, alias: Name |
                 await asyncio.to_thread(file.write, chunk)
         finally:
             await asyncio.to_thread(file.close)
-        return await asyncio.to_thread(_version_from_archive, ctx, model, alias, archive)
+        try:
+            content = await asyncio.to_thread(_version_from_archive, ctx, model, alias, environment, archive)
+        except idempotency.AlreadyDone as done:
+            headers = {"Idempotent-Replayed": "true"}
+            return Response(done.answer, done.status, headers, media_type="application/json")
+        return Response(content, 201, media_type="application/json")
 
 
 @router.get("/{model}/versions/{number}", allow=Action.MODELS_READ)
@@ -115,12 +136,7 @@ def get_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
 @router.post("/{model}/versions/{number}/start", allow=Action.MODELS_WRITE)
 def start_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
     row, version = _find(ctx, model, number)
-    if version.state == VersionState.FAILED:
-        raise Conflict(
-            f"Version {number} failed while it was prepared: {version.reason}",
-            code="version_failed",
-            hint="Correct it and deploy again.",
-        )
+    _require_prepared(version)
     deployments.start(deployments.of_version(ctx.session, version.id))
     return _presenter(ctx).version(row, version)
 
@@ -129,6 +145,15 @@ def start_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
 def stop_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
     row, version = _find(ctx, model, number)
     deployments.stop(deployments.of_version(ctx.session, version.id))
+    return _presenter(ctx).version(row, version)
+
+
+@router.post("/{model}/versions/{number}/restart", allow=Action.MODELS_WRITE)
+def restart_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
+    """New replicas in the place of the running ones, which answer until those can: no call fails."""
+    row, version = _find(ctx, model, number)
+    _require_prepared(version)
+    deployments.restart(ctx.session, deployments.of_version(ctx.session, version.id))
     return _presenter(ctx).version(row, version)
 
 
@@ -146,6 +171,71 @@ def remove_alias(ctx: WorkspaceCtx, model: str, alias: str) -> Model:
     row = service.get_model(ctx.session, ctx.workspace.id, model)
     service.remove_alias(ctx.session, row, alias)
     return _presenter(ctx).model(row)
+
+
+@router.put("/{model}/aliases/{alias}/canary", allow=Action.MODELS_WRITE)
+def set_canary(ctx: WorkspaceCtx, model: str, alias: Name, body: SetCanary) -> Model:
+    """Lets another version answer a share of the alias's calls. Promoting a version ends it."""
+    row, version = _find(ctx, model, body.version)
+    service.set_canary(ctx.session, row, alias, version, body.percent)
+    return _presenter(ctx).model(row)
+
+
+@router.delete("/{model}/aliases/{alias}/canary", allow=Action.MODELS_WRITE)
+def remove_canary(ctx: WorkspaceCtx, model: str, alias: str) -> Model:
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    service.remove_canary(ctx.session, row, alias)
+    return _presenter(ctx).model(row)
+
+
+@router.get("/{model}/metrics", allow=Action.MODELS_READ)
+def get_model_metrics(
+    ctx: WorkspaceCtx,
+    model: str,
+    version: Annotated[int | None, Query(ge=1)] = None,
+    minutes: Annotated[int, Query(ge=1, le=traffic.MAX_MINUTES)] = 60,
+    step: Annotated[int | None, Query(ge=1, le=1440, description="minutes; chosen by the span when not given")] = None,
+) -> ModelMetrics:
+    """Calls, errors and durations of the last minutes, of all versions or of one."""
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    one = service.get_version(ctx.session, row, version) if version is not None else None
+    return traffic.metrics(ctx.session, row, version=one, minutes=minutes, step_minutes=step, now=ctx.now)
+
+
+@router.get("/{model}/compare", allow=Action.MODELS_READ)
+def compare_versions(
+    ctx: WorkspaceCtx,
+    model: str,
+    before: Annotated[int, Query(alias="from", ge=1)],
+    after: Annotated[int, Query(alias="to", ge=1)],
+) -> Comparison:
+    """What differs: configuration, environment, schema, files."""
+    row, old = _find(ctx, model, before)
+    new = service.get_version(ctx.session, row, after)
+    environments = [ctx.session.get_one(EnvironmentTable, version.environment_id) for version in (old, new)]
+    return compare(old, new, *environments)
+
+
+@router.get("/{model}/versions/{number}/package", allow=Action.MODELS_READ)
+def get_version_package(ctx: StreamCtx, model: str, number: int) -> StreamingResponse:
+    """The package as it was uploaded, as a tar.gz that can be deployed again."""
+    with transaction(ctx.sessions) as session:
+        row = service.get_model(session, ctx.workspace.id, model)
+        version = service.get_version(session, row, number)
+    parts = archives.pack(ArtifactStore(ctx.settings.artifacts_dir), version.files)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{row.name}-{version.number}.tar.gz"',
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return StreamingResponse(parts, media_type="application/gzip", headers=headers)
+
+
+@packages_router.post("/lint", allow=Action.MODELS_WRITE, max_body_bytes=LINT_BODY_BYTES)
+def lint_package(ctx: WorkspaceCtx, body: LintPackage) -> LintReport:
+    """What becomes of each key of a package's config.yaml here. Nothing is kept."""
+    del ctx  # whoever may deploy may ask
+    return linting.lint(body.files)
 
 
 @router.get("/{model}/versions/{number}/logs", allow=Action.MODELS_READ)
@@ -193,15 +283,44 @@ def get_version_file(ctx: WorkspaceCtx, model: str, number: int, path: str) -> P
     return PlainTextResponse(text, headers=headers)
 
 
-def _version_from_archive(ctx: StreamContext, model: str, alias: str | None, archive: Path) -> Version:
-    store = ArtifactStore(ctx.settings.artifacts_dir)
+def _version_from_archive(
+    ctx: StreamContext, model: str, alias: str | None, environment: str | None, archive: Path
+) -> bytes:
+    """The new version as the API shows it. Raises AlreadyDone for a repeat."""
+    store = files.make_store(ctx.settings)
+    repeatable = _repeatable(ctx, archive)
     with transaction(ctx.sessions) as session:
-        body = CreateVersion(files=archives.unpack(session, store, ctx.workspace.id, archive), alias=alias)
+        if repeatable is not None:
+            idempotency.begin(session, repeatable)
+        entries = archives.unpack(session, store, ctx.workspace.id, archive)
+        files.check_package(ctx.settings, sum(entry.size for entry in entries))
+        body = CreateVersion(files=entries, alias=alias, environment=environment)
         version = service.create_version(
             session, store, ctx.workspace.id, model, body, created_by=ctx.principal.name, now=ctx.clock()
         )
         row = service.get_model(session, ctx.workspace.id, model)
-        return Presenter(session, ctx.settings, ctx.workspace.id, ctx.workspace.name).version(row, version)
+        shown = Presenter(session, ctx.settings, ctx.workspace.id, ctx.workspace.name).version(row, version)
+        content = shown.model_dump_json(by_alias=True).encode()
+        if repeatable is not None:
+            idempotency.finish(session, repeatable, status=201, answer=content)
+        return content
+
+
+def _repeatable(ctx: StreamContext, archive: Path) -> idempotency.RepeatableRequest | None:
+    """What the routing does for JSON bodies; an archive's is the digest of a file."""
+    key = ctx.request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return idempotency.repeatable(
+        key,
+        principal=f"{ctx.principal.kind}:{ctx.principal.id}",
+        method=ctx.request.method,
+        address=f"{ctx.request.url.path}?{ctx.request.url.query}",
+        body=digest,
+        keeps_answer=True,
+    )
 
 
 def _presenter(ctx: Context) -> Presenter:
@@ -211,3 +330,18 @@ def _presenter(ctx: Context) -> Presenter:
 def _find(ctx: Context, model: str, number: int) -> tuple[ModelTable, VersionTable]:
     row = service.get_model(ctx.session, ctx.workspace.id, model)
     return row, service.get_version(ctx.session, row, number)
+
+
+def _require_prepared(version: VersionTable) -> None:
+    if version.state == VersionState.FAILED:
+        raise Conflict(
+            f"Version {version.number} failed while it was prepared: {version.reason}",
+            code="version_failed",
+            hint="Correct it and deploy again.",
+        )
+    if service.is_fetching(version):
+        raise Conflict(
+            f"The external data of version {version.number} is still being fetched.",
+            code="version_not_ready",
+            hint="It starts by itself when all of it is there.",
+        )

@@ -15,6 +15,7 @@ from tenfold_platform.deployments import service as deployments
 from tenfold_platform.environments import service as environments
 from tenfold_platform.logs import service as logs
 from tenfold_platform.logs.tables import LogChunkTable
+from tenfold_platform.models import service
 from tenfold_platform.models.present import Presenter
 from tenfold_platform.models.schemas import LogLine
 from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
@@ -22,16 +23,21 @@ from tenfold_platform.models.tables import ModelTable, VersionState, VersionTabl
 POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 10.0
 RECHECK_SECONDS = 30.0
+SOURCES = {"version": "fetch", "environment": "environment", "deployment": "worker"}
 TERMINAL = (VersionState.READY, VersionState.FAILED)
 
 
 def subjects_of(version: VersionTable, deployment_id: UUID) -> list[str]:
-    """The logs that belong to a version: its environment's build and its replicas' output."""
-    return [environments.subject(version.environment_id), deployments.log_subject(deployment_id)]
+    """The logs that belong to a version: its external data, its environment's build, its replicas' output."""
+    return [
+        service.log_subject(version.id),
+        environments.subject(version.environment_id),
+        deployments.log_subject(deployment_id),
+    ]
 
 
 def log_line(chunk: LogChunkTable) -> LogLine:
-    source = "environment" if chunk.subject.startswith("environment:") else "worker"
+    source = SOURCES[chunk.subject.partition(":")[0]]
     return LogLine(id=chunk.id, at=chunk.at, source=source, text=chunk.text)
 
 

@@ -17,8 +17,10 @@ from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.models import service
 from tenfold_platform.models.schemas import (
     AppLink,
+    Canary,
     Deployment,
     EnvironmentSummary,
+    FetchedFile,
     Model,
     ModelSummary,
     Replica,
@@ -83,6 +85,8 @@ class Presenter:
             files=version.files,
             config=version.config,
             environment=environment(session.get_one(EnvironmentTable, version.environment_id)),
+            environment_name=service.noted(version, service.ENVIRONMENT_NAME),
+            fetched=[FetchedFile(**entry) for entry in version.fetched],
             aliases=[name for name, number in aliases.items() if number == version.number],
             deployment=describe_deployment(deployment, deployments.list_replicas(session, deployment.id)),
             created_at=version.created_at,
@@ -104,6 +108,10 @@ class Presenter:
             "latest_version": model.last_number or None,
             "production_version": aliases.get(service.PRODUCTION),
             "aliases": aliases,
+            "canaries": {
+                alias: Canary(version=number, percent=percent)
+                for alias, (number, percent) in service.canaries_of(self._session, model.id).items()
+            },
             "updated_at": model.updated_at,
             "app": self._app_link(model),
         }
@@ -181,9 +189,18 @@ def describe_deployment(deployment: DeploymentTable, replicas: Sequence[ReplicaT
                 ready_at=row.ready_at,
                 ended_at=row.ended_at,
                 load_seconds=row.load_seconds,
+                cold_start_seconds=cold_start_seconds(row),
                 memory_bytes=row.memory_bytes,
+                peak_memory_bytes=row.peak_memory_bytes,
                 exit=row.exit,
             )
             for row in replicas
         ],
     )
+
+
+def cold_start_seconds(row: ReplicaTable) -> float | None:
+    """From when its process was asked for until it could answer."""
+    if row.started_at is None or row.ready_at is None:
+        return None
+    return max(0.0, round((row.ready_at - row.started_at).total_seconds(), 3))

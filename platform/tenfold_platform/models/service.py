@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -20,17 +21,22 @@ from tenfold_platform import stages
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.documents import as_details
+from tenfold_platform.engine.dispatch import send_after_commit
 from tenfold_platform.environments import service as environments
 from tenfold_platform.environments.tables import EnvironmentState
 from tenfold_platform.errors import Conflict, InvalidDocument, InvalidInput, NotFound
 from tenfold_platform.files import service as files
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
-from tenfold_platform.models.schemas import CreateVersion, PackageFile
+from tenfold_platform.models.schemas import CreateVersion, ModelSchema, PackageFile
 from tenfold_platform.models.tables import AliasTable, ModelTable, VersionState, VersionTable
 
 PRODUCTION = "production"
+FETCH = "fetch"
+UNKNOWN_FRAMEWORK = "custom"
 MAX_READ_BYTES = 4 * 1024 * 1024
+ENVIRONMENT_NAME = "environment"
+ZOO_ENTRY = "zoo"
 READ_BY_THE_PLATFORM = ("config.yaml", "config.yml", "pyproject.toml", "uv.lock", "examples.yaml")
 
 
@@ -108,6 +114,17 @@ def aliases_of(session: Session, model_id: UUID) -> dict[str, int]:
     return {name: number for name, number in rows}
 
 
+def canaries_of(session: Session, model_id: UUID) -> dict[str, tuple[int, float]]:
+    """By alias: the number of the version that answers a share of its calls, and that share in percent."""
+    rows = session.execute(
+        select(AliasTable.name, VersionTable.number, AliasTable.canary_percent)
+        .join(VersionTable, VersionTable.id == AliasTable.canary_version_id)
+        .where(AliasTable.model_id == model_id, AliasTable.canary_percent > 0)
+        .order_by(AliasTable.name)
+    )
+    return {name: (number, percent) for name, number, percent in rows}
+
+
 def list_versions(session: Session, model_id: UUID) -> Sequence[VersionTable]:
     query = select(VersionTable).where(VersionTable.model_id == model_id).order_by(VersionTable.number.desc())
     return session.scalars(query).all()
@@ -119,6 +136,18 @@ def models_of(workspace_id: UUID) -> Select[ModelTable]:
 
 def versions_of(model_id: UUID) -> Select[VersionTable]:
     return select(VersionTable).where(VersionTable.model_id == model_id)
+
+
+def noted(version: VersionTable, what: str) -> str | None:
+    """What was noted when the version was made, beside what its package says: see `create_version`."""
+    ours = (version.config.get("model_metadata") or {}).get("tenfold")
+    found = ours.get(what) if isinstance(ours, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def is_fetching(version: VersionTable) -> bool:
+    """Whether external data is still on its way: until then the version must not start."""
+    return any(stage["name"] == FETCH and stage["state"] in stages.OPEN for stage in version.stages)
 
 
 # --- making
@@ -133,19 +162,29 @@ def create_version(
     *,
     created_by: str,
     now: datetime,
+    zoo_entry: str | None = None,
 ) -> VersionTable:
     """A new version of a model (made when missing), to be built and started.
+
+    What the request leaves out (schema, framework, example) comes from `model_metadata` of the package. What is noted
+    about the making (`noted`) goes beside it, into the version's configuration.
 
     Raises:
         InvalidDocument: the package has problems; all of them are listed.
         Conflict: blobs are missing; upload them first.
+        NotFound: there is no such named environment.
     """
     entries = _checked_entries(request.files)
     _require_blobs(session, store, workspace_id, entries)
     config = _read_config(store, entries)
+    about = _about(request, config)
+    fetches = bool(config.downloads)
     spec = _environment_spec(request, config)
     model = _model_for_update(session, workspace_id, name)
-    environment = environments.get_or_create(session, workspace_id, spec)
+    if spec is None:
+        environment = environments.named(session, workspace_id, request.environment or "")
+    else:
+        environment = environments.get_or_create(session, workspace_id, spec)
     model.last_number += 1
     model.updated_at = now
     if config.description and not model.description:
@@ -159,25 +198,75 @@ def create_version(
         package_digest=manifest_digest((entry.path, entry.digest, entry.executable) for entry in entries),
         files=[entry.model_dump() for entry in entries],
         size_bytes=sum(entry.size for entry in entries),
-        config=starts_from(config),
+        config=_with_notes(starts_from(config), {ENVIRONMENT_NAME: request.environment, ZOO_ENTRY: zoo_entry}),
         memory_bytes=config.resources.memory_bytes,
-        framework=request.framework,
-        schema=request.model_schema.model_dump(exclude_none=True) if request.model_schema else {},
+        framework=about.framework,
+        schema=about.schema.model_dump(exclude_none=True) if about.schema else {},
         example=request.example if request.example is not None else config.model_metadata.get("example_model_input"),
         warnings=as_details(config.warnings),
         environment_id=environment.id,
         alias_wanted=request.alias or (None if has_versions and _has_alias(session, model, PRODUCTION) else PRODUCTION),
-        stages=_first_stages(environment.state, request.make_app and request.model_schema is not None, now),
+        stages=_first_stages(
+            environment.state,
+            fetches=bool(config.downloads),
+            with_app=request.make_app and bool(about.schema),
+            now=now,
+        ),
         created_by=created_by,
     )
     session.add(version)
     session.flush()
-    deployments.create_for_version(session, version)
+    deployment = deployments.create_for_version(session, version)
+    if fetches:
+        deployments.stop(deployment)  # until all is there: see models/tasks.py
+        send_after_commit(session, "fetch_data", version.id)
     return version
 
 
-def _first_stages(environment_state: str, with_app: bool, now: datetime) -> list[Any]:
-    made = stages.moved(stages.fresh(stages.VERSION_STAGES), "upload", "done", now)
+@dataclass(frozen=True)
+class _About:
+    """What is known of a model beyond its package's code."""
+
+    framework: str
+    schema: ModelSchema | None
+
+
+def _about(request: CreateVersion, config: PackageConfig) -> _About:
+    """As the request says it, else as the package does: one that comes back from a download says it all itself."""
+    ours = config.model_metadata.get("tenfold")
+    told = ours if isinstance(ours, dict) else {}
+    framework = request.framework
+    if framework == UNKNOWN_FRAMEWORK:
+        framework = str(told.get("framework") or config.values.get("model_framework") or UNKNOWN_FRAMEWORK)[:60]
+    schema = request.model_schema
+    if schema is None and told.get("schema"):
+        try:
+            schema = ModelSchema.model_validate(told["schema"])
+        except ValidationError as error:
+            details = [
+                {
+                    "path": ".".join(["model_metadata.tenfold.schema", *map(str, problem["loc"])]),
+                    "message": problem["msg"],
+                    "hint": "",
+                }
+                for problem in error.errors()
+            ]
+            raise InvalidDocument("The schema in the package's config.yaml has problems.", details=details) from error
+    return _About(framework, schema)
+
+
+def _with_notes(config: dict[str, Any], notes: Mapping[str, str | None]) -> dict[str, Any]:
+    made = {what: text for what, text in notes.items() if text is not None}
+    if not made:
+        return config
+    metadata = config.get("model_metadata") or {}
+    ours = metadata.get("tenfold")
+    return config | {"model_metadata": metadata | {"tenfold": (ours if isinstance(ours, dict) else {}) | made}}
+
+
+def _first_stages(environment_state: str, *, fetches: bool, with_app: bool, now: datetime) -> list[Any]:
+    names = stages.VERSION_STAGES if fetches else tuple(one for one in stages.VERSION_STAGES if one != FETCH)
+    made = stages.moved(stages.fresh(names), "upload", "done", now)
     if environment_state == EnvironmentState.READY:
         made = stages.moved(made, "environment", "reused", now)
     return made if with_app else stages.moved(made, "app", "skipped", now)
@@ -214,10 +303,7 @@ def _read_config(store: ArtifactStore, entries: Sequence[PackageFile]) -> Packag
     """Reads what the platform must know from text files of the package; models and code stay opaque bytes."""
     contents: dict[str, bytes] = {}
     for entry in entries:
-        is_text = entry.path in READ_BY_THE_PLATFORM or (
-            "/" not in entry.path and entry.path.endswith((".txt", ".in", ".toml", ".yaml", ".yml"))
-        )
-        readable = is_text and entry.size <= MAX_READ_BYTES
+        readable = is_read_by_the_platform(entry.path) and entry.size <= MAX_READ_BYTES
         contents[entry.path] = store.read_bytes(entry.digest) if readable else b""
     try:
         return read_package(contents)
@@ -225,12 +311,28 @@ def _read_config(store: ArtifactStore, entries: Sequence[PackageFile]) -> Packag
         raise invalid_document(f"The package's {CONFIG_NAME} has problems.", error) from error
 
 
+def is_read_by_the_platform(path: str) -> bool:
+    """Whether a file says something about the package itself, rather than being a part of the model."""
+    return path in READ_BY_THE_PLATFORM or (
+        "/" not in path and path.endswith((".txt", ".in", ".toml", ".yaml", ".yml"))
+    )
+
+
 def invalid_document(message: str, error: DocumentError) -> InvalidDocument:
     """The problems of a document in the API's shape."""
     return InvalidDocument(message, details=as_details(error.problems))
 
 
-def _environment_spec(request: CreateVersion, config: PackageConfig) -> EnvironmentSpec:
+def _environment_spec(request: CreateVersion, config: PackageConfig) -> EnvironmentSpec | None:
+    """None where a named environment takes its place."""
+    if request.environment is not None:
+        if request.requirements is not None or request.python_version is not None:
+            raise InvalidInput(
+                "A named environment has its own Python version and requirements.",
+                details=[{"path": "environment", "message": "is given together with requirements or python_version"}],
+                hint="Give either the environment's name, or what it should hold.",
+            )
+        return None
     if request.requirements is None and request.python_version is None:
         return config.environment
     asked = config.environment
@@ -257,15 +359,87 @@ def _has_alias(session: Session, model: ModelTable, alias: str) -> bool:
     return session.get(AliasTable, (model.id, alias)) is not None
 
 
+def config_of(store: ArtifactStore, version: VersionTable) -> PackageConfig:
+    """The configuration of a version's package, read again."""
+    return _read_config(store, [PackageFile(**entry) for entry in version.files])
+
+
+def log_subject(version_id: UUID) -> str:
+    """The name of the log of a version's own preparation."""
+    return f"version:{version_id}"
+
+
+def fail(session: Session, version: VersionTable, reason: str, hint: str, now: datetime) -> None:
+    """A version that failed never runs again; a corrected one is a new version."""
+    version.state, version.reason, version.hint = VersionState.FAILED, reason, hint
+    version.stages = stages.failed_at(version.stages, now, reason)
+    deployments.stop(deployments.of_version(session, version.id))
+
+
 # --- aliases
 
 
 def point_alias(session: Session, model: ModelTable, alias: str, version: VersionTable) -> None:
-    """Makes an alias mean this version. The version it meant before stops if nothing else needs it.
+    """Makes an alias mean this version, for all of its calls. Versions that nothing else needs stop.
 
     Raises:
         Conflict: the version is not ready.
     """
+    _require_ready(model, alias, version)
+    before = session.get(AliasTable, (model.id, alias), with_for_update=True)
+    former: list[UUID] = []
+    if before is None:
+        session.add(AliasTable(model_id=model.id, name=alias, version_id=version.id))
+    else:
+        former = [one for one in (before.version_id, before.canary_version_id) if one not in (None, version.id)]
+        before.version_id, before.canary_version_id, before.canary_percent = version.id, None, 0.0
+    session.flush()
+    deployments.start(deployments.of_version(session, version.id))
+    deployments.stop_unneeded(session, former)
+
+
+def set_canary(session: Session, model: ModelTable, alias: str, version: VersionTable, percent: float) -> None:
+    """Lets another version answer `percent` of the alias's calls, from when it is up.
+
+    Raises:
+        NotFound: the alias means nothing.
+        Conflict: the version is not ready, or is the one that the alias means.
+    """
+    row = _alias_for_update(session, model, alias)
+    _require_ready(model, alias, version)
+    if row.version_id == version.id:
+        raise Conflict(
+            f"{model.name}@{alias} is version {version.number} already.",
+            code="canary_is_main",
+            hint="Name another version, or promote this one: then it answers every call.",
+        )
+    former = row.canary_version_id
+    row.canary_version_id, row.canary_percent = version.id, percent
+    session.flush()
+    deployments.start(deployments.of_version(session, version.id))
+    if former and former != version.id:
+        deployments.stop_unneeded(session, [former])
+
+
+def remove_canary(session: Session, model: ModelTable, alias: str) -> None:
+    """The alias's own version answers all of its calls again."""
+    row = _alias_for_update(session, model, alias)
+    if row.canary_version_id is None:
+        raise NotFound("The alias has no canary.")
+    former = row.canary_version_id
+    row.canary_version_id, row.canary_percent = None, 0.0
+    session.flush()
+    deployments.stop_unneeded(session, [former])
+
+
+def _alias_for_update(session: Session, model: ModelTable, alias: str) -> AliasTable:
+    row = session.get(AliasTable, (model.id, alias), with_for_update=True)
+    if row is None:
+        raise NotFound("There is no such alias.")
+    return row
+
+
+def _require_ready(model: ModelTable, alias: str, version: VersionTable) -> None:
     if version.state != VersionState.READY:
         raise Conflict(
             f"Version {version.number} is {version.state}, and callers of {model.name}@{alias} would get nothing.",
@@ -274,25 +448,13 @@ def point_alias(session: Session, model: ModelTable, alias: str, version: Versio
             if version.state == VersionState.FAILED
             else "Wait until it is ready.",
         )
-    before = session.get(AliasTable, (model.id, alias), with_for_update=True)
-    if before is None:
-        session.add(AliasTable(model_id=model.id, name=alias, version_id=version.id))
-        previous: UUID | None = None
-    else:
-        previous, before.version_id = before.version_id, version.id
-    session.flush()
-    deployments.start(deployments.of_version(session, version.id))
-    if previous and previous != version.id:
-        deployments.stop_unneeded(session, [previous])
 
 
 def remove_alias(session: Session, model: ModelTable, alias: str) -> None:
-    row = session.get(AliasTable, (model.id, alias))
-    if row is None:
-        raise NotFound("There is no such alias.")
+    row = _alias_for_update(session, model, alias)
     session.delete(row)
     session.flush()
-    deployments.stop_unneeded(session, [row.version_id])
+    deployments.stop_unneeded(session, [one for one in (row.version_id, row.canary_version_id) if one])
 
 
 def delete_model(session: Session, model: ModelTable) -> None:

@@ -87,11 +87,21 @@ class DataFolder:
 
     def signing_key(self) -> str:
         """Made at the first start and never shown; tokens and share links depend on it."""
-        file = self.path / "keys" / "signing.key"
+        return self._key("signing").strip()
+
+    def secrets_key(self) -> str:
+        """Seals the secrets of the database, and is not in it. One key a line: the first seals, the others still open
+        what they sealed, until it is sealed anew.
+        """
+        lines = [line.strip() for line in self._key("secrets").splitlines()]
+        return ",".join(line for line in lines if line and not line.startswith("#"))
+
+    def _key(self, name: str) -> str:
+        file = self.path / "keys" / f"{name}.key"
         if not file.exists():
             file.parent.mkdir(mode=0o700, exist_ok=True)
-            write_private(file, secrets.token_hex(32))
-        return file.read_text().strip()
+            write_private(file, secrets.token_hex(32) + "\n")
+        return file.read_text()
 
     def choose_ports(self, *, api: int | None, gateway: int | None) -> Ports:
         """The ports asked for, else those of the last start, else the usual ones; addresses stay what they were.

@@ -27,6 +27,7 @@ from tenfold_deploy.local import LocalScheduler
 from tenfold_deploy.scheduler import ReplicaState
 from tenfold_platform.auth.service import Bootstrap, bootstrap
 from tenfold_platform.db import make_engine, make_sessions
+from tenfold_platform.egress import Allowed
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.heartbeat import plain_url
 from tenfold_platform.migrations import migrate
@@ -39,6 +40,8 @@ from tenfold_platform.up.postgres import EmbeddedPostgres
 from tenfold_platform.up.redis import EmbeddedRedis
 
 PROCESSES = ("api", "gateway", "engine", "controller")
+# The api seals; the controller opens for workers, and the engine for private weights. The gateway gets no key.
+HANDLE_SECRETS = ("api", "controller", "engine")
 START_SECONDS = 90.0
 WATCH_SECONDS = 0.1
 WORKER_STOP_SECONDS = 5.0
@@ -62,6 +65,11 @@ class Options:
     gateway_url: str | None = None
     allow_unisolated_code: bool = False
     studio_dir: Path | None = None
+    python_downloads: bool = False
+    environments_kept_days: int = 14
+    egress_allow: str = ""
+    max_package_bytes: int = 64 * 1024**3
+    disk_kept_free_bytes: int = 512 * 1024**2
     credentials_file: Path | None = None
 
 
@@ -101,6 +109,7 @@ class Supervisor:
 
     def start(self) -> Started:
         begun = time.monotonic()
+        Allowed.parse(self._options.egress_allow)
         _need_disk(self._folder.path)
         ports = self._folder.choose_ports(api=self._options.api_port, gateway=self._options.gateway_port)
         postgres = EmbeddedPostgres(self._folder.postgres, ports.postgres)
@@ -181,6 +190,7 @@ class Supervisor:
                 "redis_url": redis_url,
                 "data_dir": self._folder.path,
                 "signing_key": self._folder.signing_key(),
+                "secrets_key": self._folder.secrets_key(),
                 # two host names for one machine: the console's cookie does not travel to where views are served
                 "console_url": options.console_url or f"http://localhost:{ports.api}",
                 "gateway_url": options.gateway_url or f"http://127.0.0.1:{ports.gateway}",
@@ -189,6 +199,11 @@ class Supervisor:
                 "gateway_port": ports.gateway,
                 "studio_dir": options.studio_dir,
                 "allow_unisolated_code": options.allow_unisolated_code,
+                "python_downloads": options.python_downloads,
+                "environments_kept_days": options.environments_kept_days,
+                "egress_allow": options.egress_allow,
+                "max_package_bytes": options.max_package_bytes,
+                "disk_kept_free_bytes": options.disk_kept_free_bytes,
             }
         )
 
@@ -206,6 +221,8 @@ class Supervisor:
             engine.dispose()
 
     def _start_process(self, name: str, settings: Settings) -> None:
+        if name not in HANDLE_SECRETS:
+            settings = settings.model_copy(update={"secrets_key": None})
         program = Program(
             name=name,
             argv=[sys.executable, "-m", "tenfold_platform", name],

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tenfold.cli import account, apps, models, runs, system
+from tenfold.cli import account, apps, environments, models, runs, secrets, system, zoo
 from tenfold.cli.output import errors, fail, use_profile
 from tenfold.errors import TenfoldError
 
@@ -54,8 +54,11 @@ def make_app(server: EntryPoint | None = None) -> typer.Typer:
     )
     app.callback()(options)
     models.register(app)
+    zoo.register(app)
     apps.register(app)
     runs.register(app)
+    environments.register(app)
+    secrets.register(app)
     account.register(app)
     system.register(app)
     add_server_commands(app, server)

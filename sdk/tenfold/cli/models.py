@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Mapping, Sequence
+from json import dumps as to_json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tenfold.cli.output import AsJson, ago, client, console, print_json, print_pairs, print_table, read_json
 from tenfold.client import Client
+from tenfold.errors import InvalidInput
 from tenfold.models import Model, describe_inputs, describe_output
 
 PANEL = "Models"
+MAX_SHOWN_VALUE = 80
+LINTED = (".yaml", ".yml", ".toml", ".txt", ".in", ".lock", ".py")
+MAX_LINTED_FILE_BYTES = 256 * 1024
+MAX_LINTED_BYTES = 4 * 1024 * 1024
+MARKS = {
+    "honoured": ("✓", "green"),
+    "reachable": ("✓", "green"),
+    "container": ("!", "yellow"),
+    "ignored": ("!", "yellow"),
+    "unknown": ("?", "yellow"),
+    "refused": ("✗", "red"),
+    "wrong": ("✗", "red"),
+}
 ModelName = Annotated[str, typer.Argument(help="The model's name; name@alias or name@3 for one of its versions.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(deploy)
     app.command(rich_help_panel=PANEL)(predict)
-    group = typer.Typer(help="Look at models; promote, roll back and delete them.", rich_markup_mode="rich")
+    group = typer.Typer(help="Look at models; roll versions out and back; delete them.", rich_markup_mode="rich")
     group.callback(invoke_without_command=True)(default)
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("promote")(promote)
+    group.command("canary")(canary)
     group.command("rollback")(rollback)
+    group.command("compare")(compare)
+    group.command("metrics")(metrics)
+    group.command("restart")(restart)
+    group.command("download")(download)
+    group.command("lint")(lint)
     group.command("delete")(delete)
     app.add_typer(group, name="models", rich_help_panel=PANEL)
 
@@ -33,6 +56,9 @@ def deploy(
     path: Annotated[Path, typer.Argument(help="A Truss folder: config.yaml and model/model.py.")],
     name: Annotated[str | None, typer.Option(help="The model's name. [default: model_name, else the folder's]")] = None,
     alias: Annotated[str | None, typer.Option(help="What to point at this version, such as staging.")] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="A named environment, in the place of the folder's requirements.")
+    ] = None,
     app: Annotated[bool, typer.Option(help="Make an app for the model, where its schema is known.")] = True,
     wait: Annotated[bool, typer.Option(help="Watch until it is ready.")] = True,
 ) -> None:
@@ -42,7 +68,7 @@ def deploy(
     """
     from tenfold.deploying import deploy as deploy_path  # weight
 
-    deploy_path(path, name, alias=alias, app=app, wait=wait, client=client())
+    deploy_path(path, name, alias=alias, environment=environment, app=app, wait=wait, client=client())
 
 
 def predict(
@@ -72,7 +98,7 @@ def predict(
 
 
 def default(ctx: typer.Context) -> None:
-    """Look at models; promote, roll back and delete them."""
+    """Look at models; roll versions out and back; delete them."""
     if ctx.invoked_subcommand is None:
         list_models()
 
@@ -108,15 +134,21 @@ def show(name: ModelName, json: AsJson = False) -> None:
     if json:
         print_json({**workspace.get("models", model.name), "versions": versions})
         return
-    pairs: list[tuple[str, Any]] = [("Model", model.name), ("Status", model.status), ("Endpoint", model.url)]
+    about = workspace.get("models", model.name)
+    pairs: list[tuple[str, Any]] = [("Model", model.name), ("Status", model.status)]
+    told = [name for name in ("description", "tags", "framework") if about.get(name)]
+    pairs += [(name.title(), _first_line(about[name])) for name in told]
+    pairs.append(("Endpoint", model.url))
     if model.schema:
         pairs += [("Takes", describe_inputs(model.schema)), ("Gives", describe_output(model.schema))]
     if model.app_url:
         pairs.append(("App", model.app_url))
+    canaries = about.get("canaries") or {}
+    pairs += [("Canary", _canary_line(model.name, alias, one)) for alias, one in canaries.items()]
     print_pairs([*pairs, ("Try it", model.curl())])
     console.print()
     print_table(
-        ("version", "state", "aliases", "python", "size", "made", "reason"),
+        ("version", "state", "aliases", "python", "size", "memory", "cold start", "made", "reason"),
         (
             (
                 one["number"],
@@ -124,6 +156,7 @@ def show(name: ModelName, json: AsJson = False) -> None:
                 one["aliases"],
                 one["environment"]["python_version"],
                 f"{one['size_bytes'] / 1000:.0f} KB",
+                *_measured(one["deployment"]),
                 f"{ago(one['created_at'])} by {one['created_by']}",
                 one["reason"],
             )
@@ -146,6 +179,25 @@ def promote(
     console.print(f"{name}@{alias} is version {promoted.version}: {promoted.url}", markup=False)
 
 
+def canary(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[int | None, typer.Argument(help="The version's number.")] = None,
+    percent: Annotated[float, typer.Option(help="The share of the alias's calls that it answers.")] = 10.0,
+    alias: Annotated[str, typer.Option(help="The alias whose calls are shared.")] = "production",
+    off: Annotated[bool, typer.Option("--off", help="End it: the alias's own version answers all again.")] = False,
+) -> None:
+    """Let another version answer some of the calls.
+
+    Example: tenfold models canary churn 4 --percent 5
+    """
+    if off == (version is not None):
+        raise InvalidInput("Name the version that is to answer, or say --off.", hint="tenfold models canary churn 4")
+    Model(client(), name).canary(version, percent, alias)
+    told = {"version": version, "percent": percent}
+    text = f"{name}@{alias} has no canary any more." if version is None else _canary_line(name, alias, told)
+    console.print(text, markup=False)
+
+
 def rollback(
     name: Annotated[str, typer.Argument(help="The model's name.")],
     alias: Annotated[str, typer.Option(help="The alias to take back.")] = "production",
@@ -153,6 +205,105 @@ def rollback(
     """Make an alias mean the ready version before the one it means now."""
     rolled = Model(client(), name).rollback(alias)
     console.print(f"{name}@{alias} is version {rolled.version} again.", markup=False)
+
+
+def compare(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    before: Annotated[int, typer.Argument(help="One version.")],
+    after: Annotated[int, typer.Argument(help="Another.")],
+    json: AsJson = False,
+) -> None:
+    """What differs between two versions: configuration, environment, schema, files.
+
+    Example: tenfold models compare churn 3 4
+    """
+    told = Model(client(), name).compare(before, after)
+    if json:
+        print_json(told)
+        return
+    parts = {part: told[part] for part in ("config", "environment", "schema", "files") if told[part]}
+    if not parts:
+        console.print(f"Versions {before} and {after} of {name} are the same.", markup=False)
+    for part, changes in parts.items():
+        console.print(f"\n[bold]{part}[/]")
+        print_table(
+            ("", str(before), str(after)),
+            (_change_row(change, is_file=part == "files") for change in changes),
+            nothing="",
+        )
+
+
+def metrics(
+    name: ModelName,
+    minutes: Annotated[int, typer.Option(help="How far back.")] = 60,
+    json: AsJson = False,
+) -> None:
+    """How often a model was called, how fast it answered, and what its replicas need.
+
+    Example: tenfold models metrics churn --minutes 1440
+    """
+    target, _, reference = name.partition("@")
+    told = Model(client(), target, reference or None).metrics(minutes)
+    if json:
+        print_json(told)
+        return
+    rows = [("all", told["totals"], {}), *((one["version"], one["totals"], one) for one in told["versions"])]
+    print_table(
+        ("version", "requests", "4xx", "5xx", "p50", "p95", "p99", "replicas", "memory", "cold start"),
+        (
+            (
+                version,
+                totals["requests"],
+                totals["refused"],
+                totals["failed"],
+                *(_seconds(totals[which]) for which in ("p50_seconds", "p95_seconds", "p99_seconds")),
+                line.get("replicas"),
+                _megabytes(line.get("memory_bytes")),
+                _seconds(line.get("cold_start_seconds")),
+            )
+            for version, totals, line in rows
+        ),
+        nothing="",
+    )
+    console.print(f"[dim]The last {minutes} minutes.[/]")
+
+
+def restart(name: ModelName) -> None:
+    """Replace a version's replicas by new ones, without a call that fails."""
+    model = client().model(name).restart()
+    console.print(f"Version {model.version} of {model.name} gets new replicas.", markup=False)
+
+
+def download(
+    name: ModelName,
+    path: Annotated[Path | None, typer.Argument(help="A new folder, or a .tar.gz. [default: NAME-VERSION]")] = None,
+) -> None:
+    """Write a version's package as it was deployed, to look at, change and deploy again.
+
+    Example: tenfold models download churn@4 ./churn
+    """
+    model = client().model(name)
+    written = model.download(path or Path(f"{model.name}-{model.version}"))
+    console.print(f"{model.name}@{model.version} is in {written}.", markup=False)
+
+
+def lint(
+    path: Annotated[Path, typer.Argument(help="A Truss folder.")],
+    json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what is not simply honoured.")] = False,
+) -> None:
+    """Say of every key of a folder's config.yaml what becomes of it here. Sends its texts, and deploys nothing.
+
+    Example: tenfold models lint ./churn
+    """
+    told = client().ask("packages", "lint", body={"files": _texts(path)})
+    if json:
+        print_json(told)
+    else:
+        _print_notes([note for note in told["notes"] if not (quiet and note["status"] == "honoured")])
+        console.print("It can be deployed." if told["deployable"] else "[bold red]It cannot be deployed.[/]")
+    if not told["deployable"]:
+        raise typer.Exit(1)
 
 
 def delete(
@@ -170,3 +321,69 @@ def delete(
 def _is_binary(file: Path) -> bool:
     kind = mimetypes.guess_type(file.name)[0] or ""
     return kind.startswith(("image/", "audio/", "video/")) or kind in ("application/pdf", "application/zip")
+
+
+def _first_line(told: str | list[str]) -> str | list[str]:
+    return told.strip().splitlines()[0] if isinstance(told, str) and told.strip() else told
+
+
+def _measured(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """Memory and cold start of the newest replica that was measured."""
+    replicas = [one for one in deployment.get("replicas") or () if one.get("ready_at")]
+    newest: Mapping[str, Any] = max(replicas, key=lambda one: str(one["ready_at"]), default={})
+    return _megabytes(newest.get("memory_bytes")), _seconds(newest.get("cold_start_seconds"))
+
+
+def _canary_line(name: str, alias: str, told: Mapping[str, Any]) -> str:
+    return f"{told['percent']:g} % of the calls of {name}@{alias} go to version {told['version']}."
+
+
+def _change_row(change: Mapping[str, Any], *, is_file: bool) -> tuple[Any, ...]:
+    shown: list[str] = []
+    for when, absent in (("before", "added"), ("after", "removed")):
+        if change["kind"] == absent:
+            shown.append("")
+        else:
+            shown.append(f"{change[f'{when}_size']} bytes" if is_file else _brief(change[when]))
+    return (change["path"], *shown)
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else to_json(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN_VALUE else text[:MAX_SHOWN_VALUE] + "…"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def _megabytes(value: int | None) -> str:
+    return "" if value is None else f"{value / 1e6:.0f} MB"
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """What a deploy would send: the texts that say something about the package, of everything else the name."""
+    from tenfold.packaging.package import Package  # weight
+
+    if not folder.is_dir():
+        raise InvalidInput(f"There is no folder {folder}.")
+    texts: dict[str, str] = {}
+    left = MAX_LINTED_BYTES
+    for entry in Package(root=folder, framework="").manifest():
+        is_sent = entry.source.suffix in LINTED and entry.size <= min(left, MAX_LINTED_FILE_BYTES)
+        texts[entry.path] = entry.source.read_text(encoding="utf-8", errors="replace") if is_sent else ""
+        left -= entry.size if is_sent else 0
+    return texts
+
+
+def _print_notes(notes: Sequence[Mapping[str, Any]]) -> None:
+    for note in notes:
+        mark, style = MARKS.get(note["status"], ("?", "yellow"))
+        line = f" (line {note['line']})" if note["line"] else ""
+        hint = f" {note['hint']}" if note["hint"] else ""
+        console.print(
+            f"[{style}]{mark} {note['status']:<10}[/] [bold]{escape(note['path'] or 'config.yaml')}[/]{line}: "
+            f"{escape(note['message'])}{escape(hint)}"
+        )

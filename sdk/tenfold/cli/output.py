@@ -66,7 +66,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, nothin
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in listed:
         table.add_row(*row)
     console.print(table, soft_wrap=False)

@@ -20,7 +20,7 @@ from tenfold.packaging.pickling import TRAVELLING_MODULE, Pickled, pickled
 from tenfold.schema import Field, FieldType, ModelSchema, Output
 
 ADAPTER = "callable_model.py"
-GIVEN_TO_CONSTRUCTORS = ("config", "data_dir", "secrets")
+GIVEN_TO_CONSTRUCTORS = ("config", "data_dir", "secrets", "environment", "lazy_data_resolver")
 EMPTY = inspect.Parameter.empty
 
 
@@ -173,7 +173,8 @@ def _parameters(function: Callable[..., Any], *, is_method: bool) -> list[Parame
             )
     if not listed:
         raise CannotPackage(
-            f"{function.__name__} takes no argument, so there is nothing to ask it.", hint="Give it one."
+            f"{function.__qualname__} takes no argument, so there is nothing to ask it.",
+            hint=f"Give it one: `def {function.__name__}({'self, ' if is_method else ''}text: str)`.",
         )
     return [Parameter(one.name, hints.get(one.name, one.annotation), one.default) for one in listed]
 

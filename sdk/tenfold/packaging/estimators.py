@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tenfold.errors import CannotPackage
 from tenfold.packaging import source
-from tenfold.packaging.origins import MAIN, is_importable, pin_of_distribution, pins_of, with_own
+from tenfold.packaging.origins import MAIN, is_importable, is_of_python, pin_of_distribution, pins_of, with_own
 from tenfold.packaging.package import Package, own_python, write_package
 from tenfold.packaging.pickling import pickled
-from tenfold.schema import Field, FieldType, ModelSchema, Output
+from tenfold.packaging.tables import (
+    HELPERS,
+    Table,
+    array_names,
+    array_table,
+    check_example_names,
+    check_form,
+    example_body,
+    example_columns,
+    example_width,
+    frame_table,
+    is_series,
+)
+from tenfold.schema import Field, ModelSchema, Output
 
 ADAPTER = "sklearn_model.py"
 TEXT_READERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
 TRUSTED_ROOTS = ("sklearn", "numpy", "scipy")
-
-
-@dataclass(frozen=True)
-class Table:
-    """How rows become what the estimator was fitted with. `dtypes` are those of a pandas table, by column."""
-
-    input: str
-    fields: tuple[Field, ...]
-    dtypes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    dtype: str | None = None
-    integer_columns: bool = False
 
 
 def package_estimator(
@@ -49,11 +50,12 @@ def package_estimator(
     methods = _methods(estimator)
     table = _table(estimator, example, schema)
     learned = ModelSchema("table", table.fields, _output(estimator, methods))
-    body = _example_body(table, example)
+    body = example_body(table, example)
     data = root / "data"
     data.mkdir(parents=True, exist_ok=True)
     saved = _save(estimator, data)
-    modules = {*saved.modules, "sklearn", "numpy"} | ({"pandas"} if table.input == "frame" else set())
+    containers = {*_containers(estimator), *(["pandas"] if table.input == "frame" else [])}
+    modules = {*saved.modules, "sklearn", "numpy", *containers}
     carried = source.carry(saved.own, modules, root / "packages")
     modules |= carried.modules
     pins = pins_of(modules)
@@ -66,18 +68,14 @@ def package_estimator(
     settings: dict[str, Any] = {
         "adapter": "sklearn",
         "estimator": type(estimator).__name__,
-        "input": table.input,
         "methods": methods,
         "format_of_data": saved.format,
+        **table.settings(),
     }
+    if (container := _container_of_all()) != "default":
+        settings["transform_output"] = container
     if saved.format == "skops":
         settings["trusted_types"] = list(saved.trusted)
-    if table.dtypes:
-        settings["dtypes"] = {name: dict(dtype) for name, dtype in table.dtypes.items()}
-    if table.dtype:
-        settings["dtype"] = table.dtype
-    if table.integer_columns:
-        settings["integer_columns"] = True
     return write_package(
         root,
         name=name,
@@ -89,6 +87,7 @@ def package_estimator(
         requirements=with_own(pins, requirements),
         python_version=python or own_python(),
         description=description,
+        helpers=HELPERS,
         notes=notes,
     )
 
@@ -152,36 +151,62 @@ def _tagged_type(estimator: Any) -> str | None:
     return getattr(tags(), "estimator_type", None) if callable(tags) else None
 
 
+def _containers(estimator: Any) -> set[str]:
+    """The libraries whose tables its steps pass on, as set_output and set_config say."""
+    asked = {_container_of_all(), *(config for step in _all_steps(estimator) if (config := _container_of(step)))}
+    return asked & {"pandas", "polars"}
+
+
+def _container_of_all() -> str:
+    configured = sys.modules["sklearn"].get_config() if "sklearn" in sys.modules else {}
+    return str(configured.get("transform_output", "default"))
+
+
+def _container_of(step: Any) -> str | None:
+    told = getattr(step, "_sklearn_output_config", None)
+    return str(told.get("transform")) if isinstance(told, dict) else None
+
+
+def _all_steps(estimator: Any) -> Iterator[Any]:
+    """The estimator with every step inside it, those of its columns included."""
+    yield estimator
+    inner = getattr(estimator, "best_estimator_", None)
+    steps = [step for _, step in getattr(estimator, "steps", None) or ()]
+    columns = [one[1] for one in getattr(estimator, "transformers_", None) or ()]
+    for step in [inner, *steps, *columns]:
+        if step is not None and not isinstance(step, str):
+            yield from _all_steps(step)
+
+
 # --- what it takes
 
 
 def _table(estimator: Any, example: Any, schema: ModelSchema | None) -> Table:
-    if schema is not None and schema.form != "table":
-        raise CannotPackage(
-            f"The schema's form is {schema.form!r}; a scikit-learn model takes a table.", hint='Write form="table".'
-        )
+    check_form(schema, "a scikit-learn model")
     if _takes_texts(estimator, example):
         return Table("values", schema.fields if schema else (Field("text", "str"),))
     names = _fitted_names(estimator)
-    columns = _example_columns(example)
     if names is not None:
-        _check_example_names(names, columns)
-        return _frame_table(estimator, names, example, schema)
+        check_example_names(names, example_columns(example))
+        choices, gaps = _categories(estimator, names), _columns_with_gaps(estimator, names)
+        return frame_table(names, example, schema, choices=choices, gaps=gaps)
     count = getattr(estimator, "n_features_in_", None)
     if count is None:
-        count = _example_width(example)
+        count = example_width(example)
     if count is None:
         raise CannotPackage(
             f"How many columns this {type(estimator).__name__} takes cannot be learned from it.",
             hint="Give an example: tenfold.deploy(model, name, example=X[:3]).",
         )
-    return _array_table(estimator, int(count), example, columns, schema)
+    names = array_names(int(count), example, schema)
+    choices, gaps = _categories(estimator, names), _columns_with_gaps(estimator, names)
+    return array_table(names, example, schema, choices=choices, gaps=gaps)
 
 
 def _takes_texts(estimator: Any, example: Any) -> bool:
     if _first_step(estimator).__class__.__name__ in TEXT_READERS:
         return True
-    if _is_series(example):
+    if is_series(example):
         return getattr(estimator, "n_features_in_", None) is None
     return (
         isinstance(example, list | tuple)
@@ -194,121 +219,6 @@ def _takes_texts(estimator: Any, example: Any) -> bool:
 def _fitted_names(estimator: Any) -> list[str] | None:
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else [str(name) for name in names]
-
-
-def _example_columns(example: Any) -> list[str] | None:
-    if _is_frame(example):
-        return [str(name) for name in example.columns]
-    if isinstance(example, dict):
-        return [str(name) for name in example]
-    if isinstance(example, list) and example and isinstance(example[0], dict):
-        return [str(name) for name in example[0]]
-    return None
-
-
-def _check_example_names(names: Sequence[str], columns: Sequence[str] | None) -> None:
-    missing = [name for name in names if columns is not None and name not in columns]
-    if missing:
-        raise CannotPackage(
-            f"The example lacks the column {', '.join(missing[:10])}, which the model was fitted with.",
-            hint="Give a few rows of the table it was fitted with: example=X.iloc[:3].",
-        )
-
-
-def _frame_table(estimator: Any, names: list[str], example: Any, schema: ModelSchema | None) -> Table:
-    frame = _as_frame(example, names)
-    choices = _categories(estimator, names)
-    gaps = _columns_with_gaps(estimator, names)
-    fields: list[Field] = []
-    dtypes: dict[str, dict[str, Any]] = {}
-    for name in names:
-        column = None if frame is None else frame[name]
-        dtype = None if column is None else _dtype(column)
-        if dtype is not None:
-            dtypes[name] = dtype
-        fields.append(_field(name, column, dtype, choices.get(name), name in gaps))
-    return Table("frame", schema.fields if schema else tuple(fields), dtypes)
-
-
-def _array_table(
-    estimator: Any, count: int, example: Any, columns: Sequence[str] | None, schema: ModelSchema | None
-) -> Table:
-    if schema is not None:
-        names = [one.name for one in schema.fields]
-    elif columns is not None and len(columns) == count:
-        names = list(columns)
-    else:
-        names = [f"x{index}" for index in range(count)]
-    if len(names) != count:
-        raise CannotPackage(f"The schema has {len(names)} fields, and the model was fitted with {count} columns.")
-    choices = _categories(estimator, names)
-    first = _example_rows(example, names)
-    gaps = _columns_with_gaps(estimator, names)
-    fields = []
-    for index, name in enumerate(names):
-        values = [row[index] for row in first]
-        fields.append(_array_field(name, values, choices.get(name), name in gaps))
-    dtype = str(example.dtype) if hasattr(example, "dtype") and str(example.dtype) in ("float32", "float64") else None
-    return Table("array", schema.fields if schema else tuple(fields), dtype=dtype)
-
-
-def _field(
-    name: str, column: Any, dtype: Mapping[str, Any] | None, choices: list[Any] | None, allow_missing: bool
-) -> Field:
-    kind: FieldType = "float" if choices is None else _type_of_choices(choices)
-    has_missing = False
-    if dtype is not None:
-        kind = dtype["field"]
-        choices = choices if dtype["kind"] != "category" else list(dtype["categories"])
-        has_missing = bool(column.isna().any())
-    elif column is not None:  # an object column: whatever its values are
-        values = [value for value in column.tolist() if not _is_missing(value)]
-        kind = _type_of(values)
-        has_missing = len(values) < len(column)
-    if choices is not None:
-        allow_missing = any(_is_missing(choice) for choice in choices)  # an encoder takes what it has seen
-        choices = [choice for choice in choices if not _is_missing(choice)]
-    if choices is not None and not _fits_choices(kind, choices):
-        choices = None
-    nullable = has_missing or (allow_missing and kind in ("float", "str"))
-    step = 1.0 if kind == "int" and choices is None else None
-    return Field(name, kind, nullable=nullable, choices=choices, step=step)
-
-
-def _array_field(name: str, values: list[Any], choices: list[Any] | None, allow_missing: bool) -> Field:
-    there = [value for value in values if not _is_missing(value)]
-    kind: FieldType = _type_of(there) if there else ("float" if choices is None else _type_of_choices(choices))
-    if kind == "int" and choices is None:
-        kind = "float"  # whole numbers in a few rows do not make the column one of whole numbers
-    if choices is not None and not _fits_choices(kind, choices):
-        choices = None
-    nullable = len(there) < len(values) or (allow_missing and kind == "float")
-    return Field(name, kind, nullable=nullable, choices=choices)
-
-
-def _dtype(column: Any) -> dict[str, Any] | None:
-    """How to restore a pandas column, and the type of its field. None for a column of arbitrary objects."""
-    dtype = column.dtype
-    name, kind = str(dtype), getattr(dtype, "kind", "O")
-    if hasattr(dtype, "categories"):
-        categories = dtype.categories.tolist()
-        return {
-            "kind": "category",
-            "name": "category",
-            "of": str(dtype.categories.dtype),
-            "categories": categories,
-            "ordered": bool(dtype.ordered),
-            "field": _type_of(categories),
-        }
-    if kind == "M":
-        return {"kind": "datetime", "name": name, "field": "str"}
-    fields: dict[str, FieldType] = {"f": "float", "i": "int", "u": "int", "b": "bool"}
-    if kind in fields:
-        is_nullable_type = name[0].isupper() or name == "boolean"
-        return {"kind": "extension" if is_nullable_type else "number", "name": name, "field": fields[kind]}
-    if name in ("str", "string") or name.startswith("string["):
-        return {"kind": "text", "name": name, "field": "str"}
-    return None
 
 
 def _categories(estimator: Any, names: Sequence[str]) -> dict[str, list[Any]]:
@@ -395,138 +305,6 @@ def _takes_gaps(step: Any) -> bool:
         return False
 
 
-# --- examples
-
-
-def _is_frame(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "columns")
-
-
-def _is_series(value: Any) -> bool:
-    return (
-        type(value).__module__.partition(".")[0] == "pandas"
-        and hasattr(value, "name")
-        and not hasattr(value, "columns")
-    )
-
-
-def _as_frame(example: Any, names: Sequence[str]) -> Any:
-    """The example as a pandas table with the model's columns, None when there is none."""
-    if example is None:
-        return None
-    if _is_frame(example):
-        frame = example.copy()
-        frame.columns = [str(name) for name in frame.columns]
-        return frame[list(names)]
-    if not is_importable("pandas"):
-        return None
-    import pandas  # the user's own: the model was fitted with one of its tables
-
-    if isinstance(example, dict):
-        is_columns = bool(example) and all(isinstance(one, list | tuple) for one in example.values())
-        return pandas.DataFrame(example if is_columns else [example])[list(names)]
-    if _is_series(example):
-        return pandas.DataFrame([example.to_dict()])[list(names)].infer_objects()
-    rows = [example] if _is_one_row(example) else example
-    if len(rows) and isinstance(rows[0], dict):
-        return pandas.DataFrame(list(rows))[list(names)]
-    return pandas.DataFrame(rows, columns=list(names))
-
-
-def _example_rows(example: Any, names: Sequence[str]) -> list[list[Any]]:
-    if example is None:
-        return []
-    if _is_frame(example):
-        rows = example.astype(object).values.tolist()
-    elif _is_series(example):
-        rows = [example.tolist()]
-    elif isinstance(example, dict):
-        is_columns = bool(example) and all(isinstance(one, list | tuple) for one in example.values())
-        ordered = [example[name] for name in names]
-        rows = [list(row) for row in zip(*ordered, strict=True)] if is_columns else [ordered]
-    elif hasattr(example, "tolist"):
-        listed = example.toarray().tolist() if hasattr(example, "toarray") else example.tolist()
-        rows = [listed] if listed and not isinstance(listed[0], list) else listed
-    else:
-        given = [example] if _is_one_row(example) else list(example)
-        rows = [[row[name] for name in names] if isinstance(row, dict) else list(row) for row in given]
-    rows = [list(row) for row in rows]
-    wrong = next((row for row in rows if len(row) != len(names)), None)
-    if wrong is not None:
-        raise CannotPackage(
-            f"A row of the example has {len(wrong)} values, and the model takes {len(names)}.",
-            hint="Give a few rows of what it was fitted with: example=X[:3].",
-        )
-    return rows
-
-
-def _is_one_row(example: Any) -> bool:
-    return (
-        isinstance(example, list | tuple)
-        and bool(example)
-        and not any(isinstance(one, list | tuple | dict) or hasattr(one, "__array__") for one in example)
-    )
-
-
-def _example_width(example: Any) -> int | None:
-    rows = example if not _is_one_row(example) else [example]
-    shape = getattr(rows, "shape", None)
-    if shape is not None:
-        return int(shape[-1])
-    if isinstance(rows, dict):
-        return len(rows)
-    return len(rows[0]) if isinstance(rows, list | tuple) and rows else None
-
-
-def _example_body(table: Table, example: Any) -> Any:
-    """The example as a request's body, null where a value is missing."""
-    if example is None:
-        return None
-    names = [one.name for one in table.fields]
-    if table.input == "values":
-        values = example.tolist() if hasattr(example, "tolist") else list(example)
-        return {"inputs": [{names[0]: str(value)} for value in values[:5]]}
-    frame = _as_frame(example, names) if table.input == "frame" else None
-    rows = frame.astype(object).values.tolist() if frame is not None else _example_rows(example, names)
-    return {"inputs": [{name: to_json(value) for name, value in zip(names, row, strict=True)} for row in rows[:5]]}
-
-
-def to_json(value: Any) -> Any:
-    """One cell as JSON has it."""
-    if _is_missing(value):
-        return None
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return value.item() if hasattr(value, "item") else value
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float) and math.isnan(value)
-
-
-def _type_of(values: Sequence[Any]) -> FieldType:
-    plain = [value.item() if hasattr(value, "item") else value for value in values]
-    if plain and all(isinstance(value, bool) for value in plain):
-        return "bool"
-    if plain and all(isinstance(value, int) and not isinstance(value, bool) for value in plain):
-        return "int"
-    if plain and all(isinstance(value, int | float) and not isinstance(value, bool) for value in plain):
-        return "float"
-    if plain and all(isinstance(value, str) or hasattr(value, "isoformat") for value in plain):
-        return "str"
-    return "json" if plain else "float"
-
-
-def _type_of_choices(choices: Sequence[Any]) -> FieldType:
-    return _type_of([choice for choice in choices if not _is_missing(choice)])
-
-
-def _fits_choices(kind: FieldType, choices: Sequence[Any]) -> bool:
-    return kind in ("str", "int") and _type_of_choices(choices) == kind
-
-
 # --- saving
 
 
@@ -556,7 +334,7 @@ def _save(estimator: Any, folder: Path) -> _Saved:
 def _save_skops(estimator: Any, folder: Path, modules: frozenset[str]) -> _Saved | str:
     """What was saved, or why it could not be."""
     roots = {module.partition(".")[0] for module in modules} - {*TRUSTED_ROOTS, "builtins", "copyreg"}
-    strangers = sorted(root for root in roots if root == MAIN or root not in sys.stdlib_module_names)
+    strangers = sorted(root for root in roots if root == MAIN or not is_of_python(root))
     if strangers:
         return f"it holds objects of {', '.join(strangers)}"
     file = folder / "model.skops"

@@ -13,8 +13,13 @@ from tenfold.packaging.package import Package, as_body
 from tenfold.schema import ModelSchema
 
 
-def package_folder(folder: Path, root: Path, *, example: Any = None, schema: ModelSchema | None = None) -> Package:
-    """The folder with what it asks to be brought in (`external_package_dirs`). Raises CannotPackage."""
+def package_folder(
+    folder: Path, _name: str, root: Path, *, example: Any = None, schema: ModelSchema | None = None, **_: Any
+) -> Package:
+    """The folder with what it asks to be brought in (`external_package_dirs`). Raises CannotPackage.
+
+    What else a deploy says does not change the folder: see wishes.py, and deploying.py for requirements and Python.
+    """
     config = read_config(folder)
     outside = config.get("external_package_dirs") or []
     if outside:
@@ -46,8 +51,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise CannotPackage(f"{folder} is not a model package: it has no config.yaml.", hint=hint)
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise CannotPackage(f"{file} cannot be read{where}: {error.problem}.", hint="Correct it.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CannotPackage(f"{file} cannot be read: {error}", hint="Correct it.") from None
+        raise CannotPackage(f"{file} cannot be read: {error}", hint="Save it as UTF-8 text.") from None
     if not isinstance(config, dict | None):
         raise CannotPackage(f"{file} does not hold keys and values.", hint="Write it as `key: value` lines.")
     return config or {}

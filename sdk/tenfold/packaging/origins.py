@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from tenfold.errors import CannotPackage
 
 BUILT_IN = frozenset(sys.stdlib_module_names) | frozenset(sys.builtin_module_names)
 MAIN = "__main__"
+CYTHON = "_cython_"
+"""Compiled modules keep the types of their functions in modules of such a name, which no file has."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def origin_of(module: str) -> Origin:
     Raises CannotPackage for a module that is neither installed nor a file that can be copied.
     """
     root = module.partition(".")[0]
-    if root in BUILT_IN or root == MAIN:
+    if is_of_python(root):
         return None
     found = _file_of(root)
     if found is None:
@@ -55,7 +58,10 @@ def origin_of(module: str) -> Origin:
         )
     if not _is_installed(found):
         return _local(root, found)
-    return _known_distribution(root) or _looked_up(root) or _local(root, found)
+    distribution = _known_distribution(root) or _looked_up(root)
+    if distribution is None or _is_of_a_folder(distribution.name):
+        return _local(root, found)
+    return distribution
 
 
 def pins_of(modules: Iterable[str]) -> dict[str, str]:
@@ -73,6 +79,11 @@ def pin_of_distribution(name: str) -> str:
     return Distribution(_canonical(name), metadata.version(name)).pin
 
 
+def is_of_python(root: str) -> bool:
+    """Whether there is nothing to install for it, and nothing to carry that is not carried anyway."""
+    return root in BUILT_IN or root == MAIN or root.startswith(CYTHON)
+
+
 def is_importable(module: str) -> bool:
     root = module.partition(".")[0]
     return root in BUILT_IN or _file_of(root) is not None
@@ -80,15 +91,31 @@ def is_importable(module: str) -> bool:
 
 def with_own(pins: Mapping[str, str], requirements: Iterable[str] | None) -> list[str]:
     """Pins with the user's own requirements in the place of those for the same package."""
+    if isinstance(requirements, str):
+        raise CannotPackage(
+            f"requirements is the text {requirements!r}, and must be a list.",
+            hint=f"Write requirements=[{requirements!r}].",
+        )
     merged = dict(pins)
     for line in requirements or ():
-        match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", line)
-        if match is None:
+        name = requirement_name(line) if isinstance(line, str) else None
+        if name is None and "://" not in str(line):
             raise CannotPackage(
                 f"{line!r} is not a requirement.", hint='Write it like "numpy", "numpy==2.1.0" or "numpy>=2,<3".'
             )
-        merged[_canonical(match[1])] = line.strip()
+        merged[name or line] = line.strip()
     return [merged[name] for name in sorted(merged)]
+
+
+def requirement_name(line: str) -> str | None:
+    """The package that a line of requirements names; None for an option of pip, an address or a path."""
+    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:$|[\[(<>=!~;@])", line)
+    return _canonical(match[1]) if match else None
+
+
+def without_local_version(line: str) -> str:
+    """`torch==2.13.0+cpu` as `torch==2.13.0`: which build of it, is for the machine that installs it to say."""
+    return re.sub(r"(===?\s*[^\s;,+]+)\+[^\s;,]+", r"\1", line)
 
 
 def _file_of(root: str) -> Path | None:
@@ -125,9 +152,11 @@ def _local(root: str, file: Path) -> LocalModule:
             hint=f"Publish {root} to a package index, or put its Python source next to your script.",
         )
     if not path.exists():
+        archive = next((one for one in path.parents if one.is_file()), None)
         raise CannotPackage(
-            f"The module {root!r} exists only on this machine, in {path}, which cannot be copied.",
-            hint="Unpack it next to your script.",
+            f"The module {root!r} exists only on this machine, in {archive or path}, "
+            f"{'which is an archive' if archive else 'and that file is gone'}.",
+            hint="Unpack it next to your script." if archive else "Put it back, import it again, and deploy.",
         )
     return LocalModule(root, path)
 
@@ -160,6 +189,16 @@ def _looked_up(root: str) -> Distribution | None:
         return None
     name = _best(root, names)
     return Distribution(_canonical(name), metadata.version(name))
+
+
+@cache
+def _is_of_a_folder(name: str) -> bool:
+    """Whether it was installed out of a folder of this machine, so that no index has it (PEP 610)."""
+    try:
+        told = json.loads(metadata.distribution(name).read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
+    return isinstance(told, dict) and "dir_info" in told
 
 
 @cache

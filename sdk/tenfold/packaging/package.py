@@ -51,13 +51,14 @@ class Package:
     is_folder: bool = False
     python_version: str | None = None
     requirements: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    """Files that lie elsewhere, by their place in the package; they go before those in `root`."""
 
     def manifest(self) -> list[ManifestEntry]:
         """Every file with its digest, in order of path."""
-        return sorted(
-            (_entry(self.root, path) for path in _files(self.root)), key=lambda entry: entry.path.encode("utf-8")
-        )
+        sources = {path.relative_to(self.root).as_posix(): path for path in _files(self.root)} | dict(self.elsewhere)
+        return [_entry(place, sources[place]) for place in sorted(sources, key=lambda place: place.encode("utf-8"))]
 
 
 def own_python() -> str:
@@ -78,12 +79,19 @@ def write_package(
     python_version: str,
     description: str | None = None,
     concurrency: int = 1,
+    helpers: Sequence[str] = (),
+    environment_variables: Mapping[str, str] | None = None,
+    secrets: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Package:
-    """Writes config.yaml and the adapter into `root`, where data/ and packages/ may already lie."""
+    """Writes config.yaml and the adapter into `root`, where data/ and packages/ may already lie.
+
+    `helpers` are files of adapters/ that the adapter imports, besides `_fields.py`; `secrets` are names of what the
+    worker may be given.
+    """
     model_folder = root / "model"
     model_folder.mkdir(parents=True, exist_ok=True)
-    for file in (adapter, "_fields.py"):
+    for file in (adapter, "_fields.py", *helpers):
         target = "model.py" if file == adapter else file
         shutil.copyfile(ADAPTERS / file, model_folder / target)
     (model_folder / "__init__.py").touch()
@@ -99,6 +107,10 @@ def write_package(
     }
     if example is not None:
         config["model_metadata"]["example_model_input"] = example
+    if environment_variables:
+        config["environment_variables"] = dict(environment_variables)
+    if secrets:
+        config["secrets"] = dict.fromkeys(secrets)
     if concurrency != 1:
         config["runtime"] = {"predict_concurrency": concurrency}
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
@@ -174,11 +186,10 @@ def _is_ignored(path: str, patterns: Sequence[str]) -> bool:
     return ignored
 
 
-def _entry(root: Path, path: Path) -> ManifestEntry:
+def _entry(place: str, source: Path) -> ManifestEntry:
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as opened:
+    with source.open("rb") as opened:
         while chunk := opened.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)
-    executable = bool(path.stat().st_mode & 0o100)
-    return ManifestEntry(path.relative_to(root).as_posix(), path, digest.hexdigest(), size, executable)
+    return ManifestEntry(place, source, digest.hexdigest(), size, executable=bool(source.stat().st_mode & 0o100))

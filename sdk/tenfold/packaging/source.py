@@ -12,6 +12,7 @@ import builtins
 import inspect
 import linecache
 import shutil
+import symtable
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -266,7 +267,9 @@ def _place(value: type | FunctionType) -> tuple[str | None, int]:
     for member in vars(value).values():
         function = getattr(member, "__func__", getattr(member, "fget", member))
         function = inspect.unwrap(function) if callable(function) else function
-        if isinstance(function, FunctionType) and function.__qualname__.startswith(f"{value.__qualname__}."):
+        if not isinstance(function, FunctionType) or not function.__qualname__.startswith(f"{value.__qualname__}."):
+            continue
+        if linecache.getlines(function.__code__.co_filename):  # a dataclass has methods that nobody has written
             return function.__code__.co_filename, function.__code__.co_firstlineno
     try:
         return inspect.getsourcefile(value), inspect.getsourcelines(value)[1]
@@ -275,16 +278,30 @@ def _place(value: type | FunctionType) -> tuple[str | None, int]:
 
 
 def _names(tree: ast.AST) -> set[str]:
-    """Every name that the code reads or refers to, names in annotations given as text included."""
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    """Every global name that the code refers to, names in annotations given as text included.
+
+    An argument or a variable of a function is none, whatever the notebook has under its name.
+    """
+    found = set(_global_names(symtable.symtable(ast.unparse(tree), "<carried>", "exec")))
     for node in ast.walk(tree):
         annotation = getattr(node, "annotation", None) or getattr(node, "returns", None)
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
             try:
-                found |= {inner.id for inner in ast.walk(ast.parse(annotation.value)) if isinstance(inner, ast.Name)}
+                annotation = ast.parse(annotation.value)
             except SyntaxError:
                 continue
+        if isinstance(annotation, ast.AST):
+            found |= {inner.id for inner in ast.walk(annotation) if isinstance(inner, ast.Name)}
     return found
+
+
+def _global_names(table: symtable.SymbolTable) -> Iterator[str]:
+    is_module = table.get_type() == "module"
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (is_module or symbol.is_global()):
+            yield symbol.get_name()
+    for child in table.get_children():
+        yield from _global_names(child)
 
 
 def _names_at_definition(tree: ast.Module) -> set[str]:

@@ -212,3 +212,22 @@ def test_another_workspaces_app_looks_like_a_missing_one(
         assert answer.status_code == 404
     bodies = [stranger.get(f"{world.url}/{path}").json()["error"] for path in ("triage", "missing")]
     assert {body["message"] for body in bodies} == {bodies[0]["message"]}
+
+
+def test_a_release_pins_what_is_under_a_named_environment_or_says_that_the_name_is_missing(
+    world: Any, sessions: sessionmaker[Session]
+) -> None:
+    world.push({**FILES, "app.yaml": FILES["app.yaml"] + "environment: nlp\n"})
+    refused = world.release().json()["error"]
+    assert refused["code"] == "invalid_document"
+    (problem,) = refused["details"]
+    assert (problem["path"], problem["code"]) == ("app.yaml:environments.default", "unknown_environment")
+    assert "There is no environment named nlp" in problem["message"]
+    named = "/api/v1/workspaces/acme/named-environments/nlp"
+    environment = world.client.put(named, json={"requirements": ["pandas"]}).json()["environment"]
+    assert world.release().status_code == 201
+    with sessions() as session:
+        release = session.scalars(select(ReleaseTable)).one()
+    assert release.bundle["environments"] == {"default": environment["id"]}
+    used_by = world.client.get(f"/api/v1/workspaces/acme/environments/{environment['id']}").json()["apps"]
+    assert used_by == [{"app": "triage", "release": 1}]

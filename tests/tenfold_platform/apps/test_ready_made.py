@@ -60,6 +60,40 @@ def test_every_kind_of_schema_gives_an_app_without_problems(form: str, output: d
     assert list(checked.views) == ["app"]
 
 
+ARRAYS = [
+    {"name": "image", "type": "tensor", "dtype": "float32", "shape": [None, 2, 2]},
+    {"name": "strength", "type": "tensor", "dtype": "float32", "shape": []},
+]
+
+
+@pytest.mark.parametrize("fields", [ARRAYS[:1], ARRAYS], ids=["one array", "two arrays"])
+@pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: str(output["kind"]))
+def test_models_of_arrays_get_an_app_too(fields: list[dict[str, Any]], output: dict[str, Any]) -> None:
+    schema = {"version": 1, "form": "tensor", "fields": fields, "output": output}
+    files = files_for("edges", "", schema, {"inputs": [[[0, 1], [1, 0]]]})
+    checked = bundle.check(encoded(files), name="edges", models={"edges@production": model_signature(schema)})
+    assert checked.problems == ()
+    assert checked.warnings == ()
+    assert "An array of float32 of the shape [any, 2, 2]; the first dimension is the batch." in files["views/app.yaml"]
+
+
+def test_the_steps_of_arrays_wrap_them_and_show_the_first_row(tmp_path: Path) -> None:
+    one = load_steps(
+        files_for("edges", "", {"form": "tensor", "fields": ARRAYS[:1], "output": OUTPUTS[0]}, None), tmp_path
+    )
+    assert one.prepare({"image": [[[0, 1], [1, 0]]]}) == {"inputs": [[[0, 1], [1, 0]]]}
+    answer = {"predictions": ["b"], "probabilities": [[0.1, 0.9]], "classes": ["a", "b"]}
+    assert one.present(answer) == {"prediction": "b", "scores": {"a": 0.1, "b": 0.9}}
+    several = load_steps(files_for("edges", "", {"form": "tensor", "fields": ARRAYS, "output": {}}, None), tmp_path)
+    values = {"image": [[[0, 1], [1, 0]]], "strength": 2}
+    assert several.prepare(values) == {"inputs": values}
+    assert several.present({"predictions": {"edges": [[1.0]]}}) == {"value": {"edges": [[1.0]]}}
+    number = load_steps(
+        files_for("edges", "", {"form": "tensor", "fields": ARRAYS, "output": {"kind": "regression"}}, None), tmp_path
+    )
+    assert number.present({"predictions": [[2.5]]}) == {"prediction": 2.5}
+
+
 def test_the_steps_turn_a_form_into_a_body_and_an_answer_into_a_result(tmp_path: Path) -> None:
     schema = {"form": "table", "fields": FIELDS, "output": OUTPUTS[0]}
     steps = load_steps(files_for("wine", "", schema, None), tmp_path)
@@ -77,6 +111,24 @@ def test_a_missing_or_unknown_field_is_named(tmp_path: Path) -> None:
         steps.prepare({})
     with pytest.raises(ValueError, match="no field named sugar"):
         steps.prepare({"alcohol": 1, "colour": "red", "sugar": 3})
+
+
+@pytest.mark.parametrize(
+    ("fields", "example", "expected"),
+    [
+        (ARRAYS[:1], {"inputs": [[[0, 1], [1, 0]], [[2, 2], [2, 2]]]}, {"image": [[[0, 1], [1, 0]]]}),
+        (
+            ARRAYS,
+            {"inputs": {"image": [[[0, 1], [1, 0]], [[2, 2], [2, 2]]], "strength": 3}},
+            {"image": [[[0, 1], [1, 0]]], "strength": 3},
+        ),
+        (ARRAYS, {"inputs": [1]}, {}),
+    ],
+)
+def test_the_form_of_arrays_begins_with_the_first_row(
+    fields: list[Any], example: Any, expected: dict[str, Any]
+) -> None:
+    assert first_record({"form": "tensor", "fields": fields}, example) == expected
 
 
 @pytest.mark.parametrize(

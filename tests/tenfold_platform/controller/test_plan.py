@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -143,6 +144,28 @@ def test_a_drained_process_has_stopped() -> None:
     assert plan(desired(replicas=0), [seen(State.DRAINING, "exited")], NOW) == [NowStopped(ONE)]
 
 
+def test_one_to_be_replaced_goes_only_when_another_is_ready() -> None:
+    old = seen(State.READY, health="ready", outgoing=True)
+    assert plan(desired(), [old], NOW) == [Create()]
+    assert plan(desired(), [old, seen(State.LOADING, replica_id=TWO, health="loading")], NOW) == []
+    assert plan(desired(), [old, seen(State.READY, replica_id=TWO, health="ready")], NOW) == [Drain(ONE)]
+
+
+def test_one_to_be_replaced_stays_while_the_new_one_does_not_come_up() -> None:
+    old, failing = seen(State.READY, health="ready", outgoing=True), seen(State.LOADING, "exited", replica_id=TWO)
+    assert plan(desired(), [old, failing], NOW) == [NowFailed(TWO, "The process ended.", stop=False)]
+    assert plan(desired(failures=3, retry_at=NOW + timedelta(seconds=2)), [old], NOW) == []
+
+
+def test_one_to_be_replaced_that_serves_nobody_yet_goes_at_once() -> None:
+    old = seen(State.LOADING, health="loading", outgoing=True)
+    assert plan(desired(), [old], NOW) == [Drain(ONE), Create()]
+
+
+def test_one_to_be_replaced_goes_when_none_is_wanted() -> None:
+    assert plan(desired(replicas=0), [seen(State.READY, health="ready", outgoing=True)], NOW) == [Drain(ONE)]
+
+
 states = st.sampled_from([State.PENDING, State.STARTING, State.LOADING, State.READY, State.DRAINING])
 replicas_seen = st.builds(
     Seen,
@@ -173,3 +196,23 @@ def test_any_situation_leads_to_as_many_replicas_as_wanted_and_each_gets_one_ord
     for replica in replicas:
         if replica.process == "unknown":
             assert replica.replica_id not in ended or replica.health == "failed"
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(replicas_seen, max_size=6, unique_by=lambda r: r.replica_id),
+    st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_a_restart_never_takes_away_what_serves_before_it_is_replaced(
+    wanted: int, replicas: list[Seen], outgoing: list[bool]
+) -> None:
+    replicas = [replace(replica, outgoing=old) for replica, old in zip(replicas, outgoing, strict=False)]
+    actions = plan(desired(replicas=wanted), replicas, NOW)
+    ended = {a.replica_id for a in actions if isinstance(a, NowFailed | NowStopped)}
+    drained = {a.replica_id for a in actions if isinstance(a, Drain)}
+    serving = [r for r in replicas if r.state == State.READY and r.replica_id not in ended]
+    assert len([r for r in serving if r.replica_id not in drained]) >= min(wanted, len(serving))
+    if not any(isinstance(a, NowFailed) for a in actions):
+        new = [r for r in replicas if r.state in planning.OCCUPYING and not r.outgoing and r.replica_id not in ended]
+        created = sum(isinstance(a, Create) for a in actions)
+        assert len([r for r in new if r.replica_id not in drained]) + created == wanted

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy import fake
 from tenfold_deploy.fake import FakeScheduler
+from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.probe import Health
 from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import transaction
@@ -19,6 +20,7 @@ from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
+from tenfold_platform.secrets.sealing import Key, Keyring
 
 
 class World:
@@ -40,6 +42,7 @@ class World:
             session.flush()
             session.add(self.deployment)
         self.tmp_path = tmp_path
+        self.keyring = Keyring([Key(b"k" * 32)])
         self.reconciler = self.new_reconciler()
 
     def new_reconciler(self) -> Reconciler:
@@ -51,6 +54,8 @@ class World:
             self.tmp_path / "workers",
             self.clock,
             host="here",
+            keyring=self.keyring,
+            masks=Masks(self.sessions, self.keyring),
             probe=lambda _: self.health,
         )
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenfold_deploy.environments import Built, EnvironmentFailed, EnvironmentSpec, Lock
+from tenfold_deploy.environments import Built, EnvironmentFailed, EnvironmentSpec, Lock, Tools
 from tenfold_platform.db import transaction
 from tenfold_platform.engine import builds
 from tenfold_platform.engine.builds import build_environment
@@ -30,7 +30,7 @@ class World:
             self.id = service.get_or_create(session, workspace_id, spec).id
 
     def build(self) -> None:
-        build_environment(self.sessions, self.folder, self.id, "engine:test")
+        build_environment(self.sessions, self.folder, self.id, "engine:test", Tools())
 
     def row(self) -> EnvironmentTable:
         with self.sessions() as session:
@@ -56,12 +56,12 @@ def world(
 ) -> World:
     """Resolving and building succeed at once; a test that wants otherwise says so."""
 
-    def resolve(spec: EnvironmentSpec, *, on_log: Callable[[str], None]) -> Lock:
+    def resolve(spec: EnvironmentSpec, *, on_log: Callable[[str], None], tools: Tools) -> Lock:
         on_log(f"resolving {', '.join(spec.requirements)}")
         return LOCK
 
-    def build(lock: Lock, destination: Path, *, on_log: Callable[[str], None]) -> Built:
-        destination.mkdir(parents=True)
+    def build(lock: Lock, destination: Path, *, on_log: Callable[[str], None], tools: Tools, anew: bool) -> Built:
+        destination.mkdir(parents=True, exist_ok=True)
         return Built(destination / "bin" / "python", 0.1, reused=False)
 
     monkeypatch.setattr(builds, "resolve", resolve)
@@ -113,7 +113,7 @@ def test_an_expired_lease_is_taken_over_and_goes_on_from_the_lock(
 
 
 def test_a_late_writer_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow_build(lock: Lock, destination: Path, *, on_log: Callable[[str], None]) -> Built:
+    def slow_build(lock: Lock, destination: Path, **_: Any) -> Built:
         world.change(fence=99, lease_owner="engine:other", state="building")  # taken over in the meantime
         return Built(destination / "bin" / "python", 9.0, reused=False)
 

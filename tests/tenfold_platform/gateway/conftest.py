@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import queue
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -22,7 +26,9 @@ import pytest
 import uvloop
 from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
+from websockets.sync.client import ClientConnection, connect
 
+from tenfold_deploy.packages import read_package, starts_from
 from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.auth.tokens import TokenKind, issue
 from tenfold_platform.db import transaction
@@ -32,14 +38,17 @@ from tenfold_platform.gateway.app import GatewayApp
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.main import running
 from tenfold_platform.gateway.pool import PoolLimits
+from tenfold_platform.gateway.runner import RunnerLimits
 from tenfold_platform.gateway.server import Server, listen, make_server
 from tenfold_platform.models.tables import AliasTable, ModelTable, VersionTable
 from tenfold_platform.settings import Settings
 from tenfold_platform.workspaces.tables import WorkspaceTable
+from tenfold_runtime.client import Client
 from tenfold_runtime.frames import Decoder, encode
 from tenfold_worklets.compile import compile_worklet
 from tenfold_worklets.document import load_worklet
 
+ROOT = Path(__file__).parents[3]
 numbers = itertools.count(1)
 Behaviour = Callable[["FakeWorker", dict[str, Any], bytes, "Reply"], None]
 
@@ -51,6 +60,11 @@ class Reply:
     connection: socket.socket
     id: int
     lock: threading.Lock
+    inbox: queue.Queue[tuple[dict[str, Any], bytes]] = field(default_factory=queue.Queue)
+
+    def next(self) -> tuple[dict[str, Any], bytes]:
+        """The next further frame of a two-way exchange."""
+        return self.inbox.get(timeout=20)
 
     def frame(self, header: dict[str, Any], payload: bytes = b"") -> None:
         with self.lock:
@@ -75,6 +89,7 @@ class FakeWorker:
     behaviour: Behaviour = echo
     requests: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
+    open: dict[tuple[int, int], Reply] = field(default_factory=dict)
     acknowledges: bool = True
     hold: threading.Event = field(default_factory=threading.Event)
     connections: list[socket.socket] = field(default_factory=list)
@@ -141,9 +156,17 @@ class FakeWorker:
                     return
                 try:
                     for frame in decoder.feed(data):
-                        self._take(frame.header, frame.payload, Reply(connection, frame.id, lock))
+                        self._receive(frame.header, frame.payload, Reply(connection, frame.id, lock))
                 except OSError:  # it left before it could be told that its request is cancelled
                     return
+
+    def _receive(self, header: dict[str, Any], payload: bytes, reply: Reply) -> None:
+        key = (id(reply.connection), reply.id)
+        if header["op"] == "ws":
+            self.open[key].inbox.put((header, payload))
+            return
+        self.open[key] = reply
+        self._take(header, payload, reply)
 
     def _take(self, header: dict[str, Any], payload: bytes, reply: Reply) -> None:
         if header["op"] == "cancel":
@@ -185,6 +208,52 @@ def make_worker(sockets_dir: Path) -> Iterator[Callable[..., FakeWorker]]:
 
 
 @pytest.fixture
+def start_package(sockets_dir: Path, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+    """Starts real workers on packages, as the platform would; gives the address of one that has loaded."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(root: Path) -> str:
+        (root / ".tenfold").mkdir()
+        (root / ".tenfold" / "config.json").write_text(json.dumps(starts_from(read_package(root))))
+        path, log = sockets_dir / f"real-{next(numbers)}.sock", tmp_path / f"{root.name}.log"
+        arguments = ["--kind", "model", "--root", str(root), "--digest", "0" * 64, "--listen", f"unix:{path}"]
+        environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "tenfold_runtime", *arguments]
+            processes.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file))
+        deadline = time.monotonic() + 120
+        while not path.exists() or _state_of(path) == "loading":
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        assert _state_of(path) == "ready", log.read_text()
+        return f"unix:{path}"
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def start_model(start_package: Callable[[Path], str], tmp_path: Path) -> Callable[..., str]:
+    """`start_model(source, config="")` is the address of a worker that serves that model.py."""
+
+    def start(source: str, config: str = "") -> str:
+        root = tmp_path / f"model-{next(numbers)}"
+        (root / "model").mkdir(parents=True)
+        (root / "config.yaml").write_text(config)
+        (root / "model" / "model.py").write_text(source)
+        return start_package(root)
+
+    return start
+
+
+def _state_of(path: Path) -> str:
+    with Client(f"unix:{path}") as client:
+        return str(client.health()["state"])
+
+
+@pytest.fixture
 def workspace(make_workspace: Callable[..., WorkspaceTable]) -> WorkspaceTable:
     return make_workspace("acme")
 
@@ -218,6 +287,7 @@ class World:
         state: str = "ready",
         reason: str = "",
         runtime: dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None,
     ) -> VersionTable:
         """A version of a model, which is made when it is the first."""
         environment = self.environment(workspace)
@@ -236,6 +306,7 @@ class World:
                 size_bytes=0,
                 memory_bytes=0,
                 config={"runtime": runtime or {}},
+                schema=schema or {},
                 environment_id=environment,
                 state=state,
                 reason=reason,
@@ -276,12 +347,12 @@ class World:
             session.execute(update(ReplicaTable).where(ReplicaTable.id == id).values(**values))
 
     def served(
-        self, workspace: WorkspaceTable, worker: FakeWorker, name: str = "churn", **options: Any
+        self, workspace: WorkspaceTable, worker: FakeWorker | str, name: str = "churn", **options: Any
     ) -> VersionTable:
-        """A ready version with one ready replica."""
+        """A ready version with one ready replica: a worker, or the address of one."""
         alias = options.pop("alias", "production")
         version = self.model(workspace, name, alias=None, **options)
-        self.replica(self.deployment(version), worker.address)
+        self.replica(self.deployment(version), worker if isinstance(worker, str) else worker.address)
         if alias:
             with transaction(self.sessions) as session:
                 session.merge(AliasTable(model_id=version.model_id, name=alias, version_id=version.id))
@@ -378,6 +449,15 @@ class Running:
         """Every finished run is in PostgreSQL."""
         asyncio.run_coroutine_threadsafe(self.gateway.spool.flush(), self.loop).result(10)
 
+    def count(self) -> None:
+        """Every call so far is in PostgreSQL's counts."""
+        asyncio.run_coroutine_threadsafe(self.gateway.traffic.flush(), self.loop).result(10)
+
+    def websocket(self, path: str, key: str | None = None, **options: Any) -> ClientConnection:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = self.url.replace("http://", "ws://") + path
+        return connect(url, additional_headers=headers, open_timeout=20, close_timeout=20, **options)
+
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers | options.pop("headers", {}), timeout=20, **options)
@@ -393,10 +473,14 @@ def serve(settings: Settings) -> Iterator[Callable[..., Running]]:
     """Starts gateways: `serve()`, `serve(limits=PoolLimits(queue_length=1))`, `serve(max_body_bytes=100)`."""
     stops: list[Callable[[], None]] = []
 
-    def start(*, limits: PoolLimits | None = None, **overrides: Any) -> Running:
+    def start(
+        *, limits: PoolLimits | None = None, runner_limits: RunnerLimits | None = None, **overrides: Any
+    ) -> Running:
         own = settings.model_copy(update=overrides)
         started: Future[Running] = Future()
-        thread = threading.Thread(target=lambda: uvloop.run(_serve(own, limits, started)), name="gateway")
+        thread = threading.Thread(
+            target=lambda: uvloop.run(_serve(own, limits, runner_limits, started)), name="gateway"
+        )
         thread.start()
         running = started.result(20)
 
@@ -413,13 +497,15 @@ def serve(settings: Settings) -> Iterator[Callable[..., Running]]:
         stop()
 
 
-async def _serve(settings: Settings, limits: PoolLimits | None, started: Future[Running]) -> None:
+async def _serve(
+    settings: Settings, limits: PoolLimits | None, runner_limits: RunnerLimits | None, started: Future[Running]
+) -> None:
     try:
         with listen("127.0.0.1", 0) as bound:
             port = bound.getsockname()[1]
             url = f"http://127.0.0.1:{port}"
-            async with running(settings, limits=limits) as gateway:
-                server = make_server(GatewayApp(gateway), drain_seconds=5)
+            async with running(settings, limits=limits, runner_limits=runner_limits) as gateway:
+                server = make_server(GatewayApp(gateway), drain_seconds=5, max_message_bytes=settings.max_body_bytes)
                 loop = asyncio.get_running_loop()
                 started.set_result(Running(url, port, gateway, server, loop, settings))
                 await server.serve(sockets=[bound])

@@ -70,10 +70,11 @@ class TestCredentials:
     def test_a_key_that_expires_meanwhile_is_refused_from_then_on(self, serve, served, workspace, make_key) -> None:
         from datetime import UTC, datetime, timedelta
 
-        key = make_key(workspace, "predict", expires_at=datetime.now(UTC) + timedelta(seconds=1)).text
-        with serve().client(key) as client:
+        running = serve()
+        key = make_key(workspace, "predict", expires_at=datetime.now(UTC) + timedelta(seconds=4)).text
+        with running.client(key) as client:
             assert client.post(PATH, json={}).status_code == 200
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + 30
             while client.post(PATH, json={}).status_code == 200:
                 assert time.monotonic() < deadline
 
@@ -342,7 +343,7 @@ class TestLimits:
             began = time.monotonic()
             assert read_all(silent) == b""
             assert read_all(slow).startswith(b"HTTP/1.1 408")
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
 
     def test_a_second_request_with_slow_headers_too(self, serve, served, monkeypatch) -> None:
         from tenfold_platform.gateway.server import BoundedProtocol

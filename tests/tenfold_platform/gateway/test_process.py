@@ -175,6 +175,31 @@ def test_the_runs_of_a_killed_gateway_are_in_the_history_of_the_next(
         assert {str(id): steps for id, steps in stored} == dict.fromkeys(runs, 1)
 
 
+def test_a_prediction_of_a_killed_gateway_is_carried_out_by_another(
+    start_gateway, world, workspace, key, make_worker
+) -> None:
+    """Accepted and begun by one that is killed: the other begins it again when the lease has run out, and once."""
+    worker = make_worker(lambda worker, header, payload, reply: None)
+    world.served(workspace, worker)
+    first = start_gateway()
+    with first.client(key) as client:
+        accepted = client.post(PATH, json={"n": 1}, headers={"Prefer": "respond-async"})
+        assert accepted.status_code == 202
+    wait_until(lambda: len(worker.requests) == 1, 20)
+    second = start_gateway()
+    worker.behaviour = lambda worker, header, payload, reply: reply.ok(payload)
+    first.kill()
+    where = f"/v1/acme/models/churn/predictions/{accepted.json()['id']}"
+    with second.client(key) as client:
+        assert client.get(where).json()["state"] == "running"
+        wait_until(lambda: client.get(where).json()["state"] != "running", 60)
+        found = client.get(where).json()
+        time.sleep(1)
+        assert client.get(where).json() == found
+    assert (found["state"], found["output"], found["attempts"]) == ("succeeded", {"n": 1}, 2)
+    assert len(worker.requests) == 2
+
+
 def test_told_to_stop_it_finishes_what_is_in_flight(
     start_gateway, world, workspace, key, make_worker, bundle_of, database_url: str
 ) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,56 +11,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenfold_platform.db import transaction
 from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.models import service
-from tenfold_platform.models.tables import VersionState, VersionTable
+from tenfold_platform.models.tables import VersionTable
 from tenfold_platform.settings import Settings
 
-PACKAGE = {
-    "config.yaml": b"requirements: []\nmodel_metadata: {tenfold: {}}\n",
-    "model/model.py": b"class Model:\n    def predict(self, inputs):\n        return inputs\n",
-}
 SCHEMA = {"form": "table", "fields": [{"name": "x", "type": "float"}], "output": {"kind": "regression"}}
-
-
-@pytest.fixture
-def world(make_workspace: Callable[..., Any], make_key: Callable[..., Any], as_key: Callable[..., Any]) -> Any:
-    """A client with the key of one workspace, and that workspace's address."""
-
-    class World:
-        workspace = make_workspace("acme")
-        client: httpx.Client = as_key(make_key(workspace, "deploy").text)
-        url = "/api/v1/workspaces/acme"
-
-        def upload(self, files: dict[str, bytes]) -> list[dict[str, Any]]:
-            entries = []
-            for path, content in files.items():
-                digest = hashlib.sha256(content).hexdigest()
-                answer = self.client.put(
-                    f"{self.url}/blobs/{digest}", content=content, headers={"Content-Type": "application/octet-stream"}
-                )
-                assert answer.is_success, answer.text
-                entries.append({"path": path, "digest": digest, "size": len(content)})
-            return entries
-
-        def create(self, files: dict[str, bytes] = PACKAGE, name: str = "wine", **more: Any) -> httpx.Response:
-            body = {"files": self.upload(files), **more}
-            return self.client.post(f"{self.url}/models/{name}/versions", json=body)
-
-        def get(self, path: str) -> Any:
-            answer = self.client.get(f"{self.url}{path}")
-            assert answer.status_code == 200, answer.text
-            return answer.json()
-
-    return World()
-
-
-def make_ready(sessions: sessionmaker[Session], number: int) -> None:
-    """What the controller would do once the version's replica answered."""
-    with transaction(sessions) as session:
-        version = session.scalars(select(VersionTable).where(VersionTable.number == number)).one()
-        version.state = VersionState.READY
 
 
 def test_a_version_is_made_and_waits_for_its_environment(world: Any) -> None:
@@ -104,7 +58,7 @@ def test_a_path_that_leads_elsewhere_is_refused(world: Any, path: str) -> None:
 
 def test_all_problems_of_a_package_are_reported_at_once(world: Any) -> None:
     config = b"python_version: nonsense\nresources: {memory: lots}\nruntime: {predict_concurrency: none}\n"
-    answer = world.create({**PACKAGE, "config.yaml": config})
+    answer = world.create({**world.PACKAGE, "config.yaml": config})
     assert answer.status_code == 422
     assert len(answer.json()["error"]["details"]) >= 3
     assert world.client.get(f"{world.url}/models/wine").status_code == 404
@@ -123,8 +77,7 @@ def test_only_a_ready_version_can_be_promoted_and_rollback_is_the_same(
     world.create()
     refused = world.client.put(f"{world.url}/models/wine/aliases/production", json={"version": 2})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "version_not_ready")
-    for number in (1, 2):
-        make_ready(sessions, number)
+    world.make_ready(1, 2)
     for number in (2, 1):
         answer = world.client.put(f"{world.url}/models/wine/aliases/production", json={"version": number})
         assert answer.json()["aliases"] == {"production": number}
@@ -146,7 +99,7 @@ def test_stop_and_start(world: Any) -> None:
 
 
 def test_a_text_file_of_the_package_can_be_read_and_nothing_else(world: Any) -> None:
-    world.create({**PACKAGE, "data/weights.bin": b"\xff\x00"})
+    world.create({**world.PACKAGE, "data/weights.bin": b"\xff\x00"})
     path = f"{world.url}/models/wine/versions/1/files"
     assert world.client.get(f"{path}/model/model.py").text.startswith("class Model")
     assert world.client.get(f"{path}/data/weights.bin").status_code == 404
@@ -188,9 +141,9 @@ def send_archive(world: Any, data: bytes) -> httpx.Response:
 
 
 def test_a_package_can_come_as_one_archive(world: Any) -> None:
-    answer = send_archive(world, archive(*[(regular(path), content) for path, content in PACKAGE.items()]))
+    answer = send_archive(world, archive(*[(regular(path), content) for path, content in world.PACKAGE.items()]))
     assert answer.status_code == 201, answer.text
-    assert {file["path"] for file in answer.json()["files"]} == set(PACKAGE)
+    assert {file["path"] for file in answer.json()["files"]} == set(world.PACKAGE)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +171,7 @@ def test_an_archive_that_reaches_outside_is_refused_and_leaves_nothing(
 
 def test_references_find_alias_number_and_production(world: Any, sessions: sessionmaker[Session]) -> None:
     world.create()
-    make_ready(sessions, 1)
+    world.make_ready(1)
     world.client.put(f"{world.url}/models/wine/aliases/staging", json={"version": 1})
     with sessions() as session:
         find = service.find_by_reference

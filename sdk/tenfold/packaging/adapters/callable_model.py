@@ -17,19 +17,39 @@ from typing import Any
 
 from model._fields import listed, read_value, refuse, shown  # type: ignore[import-not-found]
 
+PASSED_ON = (
+    "postprocess",
+    "is_healthy",
+    "setup_environment",
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "messages",
+    "responses",
+)
+"""Methods that the worker calls as the class has them."""
+
 
 class Model:
-    def __init__(self, config: dict[str, Any], data_dir: str, secrets: Any) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any],
+        data_dir: str,
+        secrets: Any,
+        environment: Any = None,
+        lazy_data_resolver: Any = None,
+    ) -> None:
         self._about = config["model_metadata"]["tenfold"]
         self._schema = self._about["schema"]
-        self._inner = self._make({"config": config, "data_dir": Path(data_dir), "secrets": secrets})
+        offered = {"config": config, "data_dir": Path(data_dir), "secrets": secrets}
+        self._inner = self._make({**offered, "environment": environment, "lazy_data_resolver": lazy_data_resolver})
         is_function = self._about["what"] == "function"
         self._call = self._inner if is_function else self._inner.predict
         self._is_async = inspect.iscoroutinefunction(self._call)
         self._preprocess = None if is_function else getattr(self._inner, "preprocess", None)
         if callable(self._preprocess):
             self.preprocess = self._prepared
-        for name in () if is_function else ("postprocess", "is_healthy"):
+        for name in () if is_function else PASSED_ON:
             if callable(getattr(self._inner, name, None)):
                 setattr(self, name, getattr(self._inner, name))
 

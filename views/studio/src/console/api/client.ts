@@ -6,28 +6,38 @@ import type {
   Access,
   App,
   AppSummary,
+  Collected,
+  Comparison,
   ConsoleToken,
   CreatedKey,
   Draft,
   Environment,
-  EnvironmentSummary,
+  EnvironmentItem,
   Invitation,
   Key,
   LogPage,
   Member,
   Model,
+  ModelMetrics,
   ModelSummary,
+  NamedEnvironment,
   Page,
+  PrunedWheelCache,
+  PythonVersion,
   Release,
   ReleaseDiff,
   Role,
   Run,
   RunSummary,
   Scope,
+  Secret,
   Session,
   SystemStatus,
   User,
   Version,
+  WheelCache,
+  ZooEntry,
+  ZooEntryDetail,
 } from "./types";
 
 const PREFIX = "/api/v1";
@@ -84,25 +94,60 @@ export function workspaceApi(workspace: string) {
       send<Model>("PUT", `${model(name)}/aliases/${segment(alias)}`, { body: { version: number } }),
     deleteAlias: (name: string, alias: string) =>
       send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}`),
+    restartVersion: (name: string, number: number) =>
+      send<Version>("POST", `${version(name, number)}/restart`),
+    setCanary: (name: string, alias: string, number: number, percent: number) =>
+      send<Model>("PUT", `${model(name)}/aliases/${segment(alias)}/canary`, {
+        body: { version: number, percent },
+      }),
+    deleteCanary: (name: string, alias: string) =>
+      send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}/canary`),
+    modelMetrics: (name: string, minutes: number, version: number | null, signal?: AbortSignal) =>
+      send<ModelMetrics>("GET", `${model(name)}/metrics`, { query: { minutes, version }, signal }),
+    compareVersions: (name: string, from: number, to: number, signal?: AbortSignal) =>
+      send<Comparison>("GET", `${model(name)}/compare`, { query: { from, to }, signal }),
+    versionPackageUrl: (name: string, number: number) => `${PREFIX}${version(name, number)}/package`,
     versionFile: (name: string, number: number, path: string, signal?: AbortSignal) =>
       sendForText(`${version(name, number)}/files/${path.split("/").map(segment).join("/")}`, signal),
     versionEventsUrl: (name: string, number: number, after: number) =>
       `${PREFIX}${version(name, number)}/events?after=${after}&follow=true`,
 
     environments: (cursor?: string | null, signal?: AbortSignal) =>
-      send<Page<EnvironmentSummary>>("GET", `${root}/environments`, {
+      send<Page<EnvironmentItem>>("GET", `${root}/environments`, {
         query: { cursor, limit: 100 },
         signal,
       }),
     environment: (id: string, signal?: AbortSignal) =>
       send<Environment>("GET", `${root}/environments/${segment(id)}`, { signal }),
-    rebuildEnvironment: (id: string) =>
-      send<Environment>("POST", `${root}/environments/${segment(id)}/rebuild`),
+    rebuildEnvironment: (id: string, upgrade = false) =>
+      send<Environment>("POST", `${root}/environments/${segment(id)}/rebuild`, { body: { upgrade } }),
+    deleteEnvironment: (id: string) => send<void>("DELETE", `${root}/environments/${segment(id)}`),
+    collectEnvironments: (dryRun: boolean) =>
+      send<Collected>("POST", `${root}/environments/collect`, { body: { dry_run: dryRun } }),
+    namedEnvironments: (cursor?: string | null, signal?: AbortSignal) =>
+      send<Page<NamedEnvironment>>("GET", `${root}/named-environments`, {
+        query: { cursor, limit: 100 },
+        signal,
+      }),
+    setNamedEnvironment: (
+      name: string,
+      change: { python_version: string | null; requirements: string[]; description: string },
+    ) => send<NamedEnvironment>("PUT", `${root}/named-environments/${segment(name)}`, { body: change }),
+    deleteNamedEnvironment: (name: string) =>
+      send<void>("DELETE", `${root}/named-environments/${segment(name)}`),
+    pythonVersions: (signal?: AbortSignal) =>
+      send<PythonVersion[]>("GET", `${root}/python-versions`, { signal }),
     environmentLogs: (id: string, after: number, signal?: AbortSignal) =>
       send<LogPage>("GET", `${root}/environments/${segment(id)}/logs`, {
         query: { after, limit: 200 },
         signal,
       }),
+
+    zoo: (signal?: AbortSignal) => send<Page<ZooEntry>>("GET", `${root}/zoo`, { signal }),
+    zooEntry: (name: string, signal?: AbortSignal) =>
+      send<ZooEntryDetail>("GET", `${root}/zoo/${segment(name)}`, { signal }),
+    deployZooEntry: (entry: string, name: string) =>
+      send<Version>("POST", `${root}/zoo/${segment(entry)}/deploy`, { body: { name } }),
 
     apps: (cursor?: string | null, signal?: AbortSignal) =>
       send<Page<AppSummary>>("GET", `${root}/apps`, { query: { cursor, limit: 200 }, signal }),
@@ -133,6 +178,12 @@ export function workspaceApi(workspace: string) {
     createKey: (key: NewKey) => send<CreatedKey>("POST", `${root}/keys`, { body: key }),
     revokeKey: (id: string) => send<void>("DELETE", `${root}/keys/${segment(id)}`),
 
+    secrets: (cursor?: string | null, signal?: AbortSignal) =>
+      send<Page<Secret>>("GET", `${root}/secrets`, { query: { cursor, limit: 200 }, signal }),
+    setSecret: (name: string, value: string, description: string) =>
+      send<Secret>("PUT", `${root}/secrets/${segment(name)}`, { body: { value, description } }),
+    deleteSecret: (name: string) => send<void>("DELETE", `${root}/secrets/${segment(name)}`),
+
     members: (cursor?: string | null, signal?: AbortSignal) =>
       send<Page<Member>>("GET", `${root}/members`, { query: { cursor, limit: 200 }, signal }),
     invite: (email: string, role: Role) =>
@@ -156,6 +207,8 @@ export const api = {
   changeProfile: (change: ProfileChange) => send<{ user: User }>("PUT", "/auth/profile", { body: change }),
   createWorkspace: (name: string, title: string) =>
     send<{ name: string; title: string }>("POST", "/workspaces", { body: { name, title } }),
+  wheelCache: (signal?: AbortSignal) => send<WheelCache>("GET", "/system/wheel-cache", { signal }),
+  pruneWheelCache: () => send<PrunedWheelCache>("POST", "/system/wheel-cache/prune", { body: {} }),
   systemStatus: (signal?: AbortSignal) => send<SystemStatus>("GET", "/system/status", { signal }),
 };
 

@@ -132,6 +132,42 @@ export function useVersionFile(model: string, number: number, path: string | nul
   });
 }
 
+export function useModelMetrics(model: string, minutes: number) {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "model", model, "metrics", minutes],
+    queryFn: ({ signal }) => api.modelMetrics(model, minutes, null, signal),
+    placeholderData: keepPreviousData,
+    refetchInterval: 10_000,
+  });
+}
+
+export function useComparison(model: string, from: number | null, to: number | null) {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "model", model, "compare", from, to],
+    queryFn: ({ signal }) => api.compareVersions(model, from ?? 0, to ?? 0, signal),
+    enabled: from !== null && to !== null,
+    placeholderData: keepPreviousData,
+  });
+}
+
+export function useZoo() {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "zoo"],
+    queryFn: async ({ signal }) => (await api.zoo(signal)).items,
+  });
+}
+
+export function useZooEntry(name: string) {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "zoo", name],
+    queryFn: ({ signal }) => api.zooEntry(name, signal),
+  });
+}
+
 export function useEnvironments() {
   const { api, workspace } = usePlace();
   return useQuery({
@@ -139,6 +175,31 @@ export function useEnvironments() {
     queryFn: ({ signal }) => everyPage((cursor) => api.environments(cursor, signal)),
     refetchInterval: SLOW,
   });
+}
+
+export function useNamedEnvironments() {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "named-environments"],
+    queryFn: ({ signal }) => everyPage((cursor) => api.namedEnvironments(cursor, signal)),
+    refetchInterval: ({ state }) =>
+      state.data?.some(({ environment, coming }) => isEnvironmentBusy((coming ?? environment).state))
+        ? FAST
+        : SLOW,
+  });
+}
+
+export function usePythonVersions() {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "python-versions"],
+    queryFn: ({ signal }) => api.pythonVersions(signal),
+    staleTime: 60_000,
+  });
+}
+
+export function useWheelCache() {
+  return useQuery({ queryKey: ["wheel-cache"], queryFn: ({ signal }) => api.wheelCache(signal) });
 }
 
 export function useEnvironment(id: string) {
@@ -235,6 +296,14 @@ export function useKeys() {
   return useQuery({
     queryKey: [workspace.name, "keys"],
     queryFn: ({ signal }) => everyPage((cursor) => api.keys(cursor, signal)),
+  });
+}
+
+export function useSecrets() {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "secrets"],
+    queryFn: ({ signal }) => everyPage((cursor) => api.secrets(cursor, signal)),
   });
 }
 

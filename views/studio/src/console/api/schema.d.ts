@@ -132,6 +132,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/system/wheel-cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Wheel Cache */
+        get: operations["get_wheel_cache"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/system/wheel-cache/prune": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prune Wheel Cache
+         * @description Environments keep their files: what they share with the cache is still theirs.
+         */
+        post: operations["prune_wheel_cache"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces": {
         parameters: {
             query?: never;
@@ -404,6 +441,8 @@ export interface paths {
         /**
          * Find Missing Blobs
          * @description Which of these files this workspace has not uploaded yet.
+         *
+         *     With `package_bytes`, a package that would be refused is refused before any of it is sent.
          */
         post: operations["find_missing_blobs"];
         delete?: never;
@@ -459,10 +498,33 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Environments */
+        /**
+         * List Environments
+         * @description Newest first; those in one state, or those that nothing uses.
+         */
         get: operations["list_environments"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/environments/collect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Collect Environments
+         * @description Deletes all that nothing uses, or says which those are.
+         */
+        post: operations["collect_environments"];
         delete?: never;
         options?: never;
         head?: never;
@@ -480,7 +542,11 @@ export interface paths {
         get: operations["get_environment"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Environment
+         * @description Deletes one that nothing uses; its folder follows within minutes.
+         */
+        delete: operations["delete_environment"];
         options?: never;
         head?: never;
         patch?: never;
@@ -514,7 +580,7 @@ export interface paths {
         put?: never;
         /**
          * Rebuild Environment
-         * @description Builds an environment again whose build failed.
+         * @description Tries a failed one again; makes the folder of a ready one anew from its lock; or upgrades a named one.
          */
         post: operations["rebuild_environment"];
         delete?: never;
@@ -657,6 +723,67 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}/canary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set Canary
+         * @description Lets another version answer a share of the alias's calls. Promoting a version ends it.
+         */
+        put: operations["set_canary"];
+        post?: never;
+        /** Remove Canary */
+        delete: operations["remove_canary"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/compare": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare Versions
+         * @description What differs: configuration, environment, schema, files.
+         */
+        get: operations["compare_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Model Metrics
+         * @description Calls, errors and durations of the last minutes, of all versions or of one.
+         */
+        get: operations["get_model_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/models/{model}/versions": {
         parameters: {
             query?: never;
@@ -686,7 +813,7 @@ export interface paths {
         put?: never;
         /**
          * Create Version From Archive
-         * @description A version from a tar, tar.gz or zip of a package folder.
+         * @description A version from a tar, tar.gz or zip of a package folder. With an Idempotency-Key it is made once.
          */
         post: operations["create_version_from_archive"];
         delete?: never;
@@ -766,6 +893,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/models/{model}/versions/{number}/package": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Version Package
+         * @description The package as it was uploaded, as a tar.gz that can be deployed again.
+         */
+        get: operations["get_version_package"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/versions/{number}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Restart Version
+         * @description New replicas in the place of the running ones, which answer until those can: no call fails.
+         */
+        post: operations["restart_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/models/{model}/versions/{number}/start": {
         parameters: {
             query?: never;
@@ -794,6 +961,85 @@ export interface paths {
         put?: never;
         /** Stop Version */
         post: operations["stop_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/named-environments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Named Environments */
+        get: operations["list_named_environments"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/named-environments/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Named Environment */
+        get: operations["get_named_environment"];
+        /**
+         * Put Named Environment
+         * @description Makes or edits it. The environment it had stays until the new one is ready.
+         */
+        put: operations["put_named_environment"];
+        post?: never;
+        /** Delete Named Environment */
+        delete: operations["delete_named_environment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/packages/lint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lint Package
+         * @description What becomes of each key of a package's config.yaml here. Nothing is kept.
+         */
+        post: operations["lint_package"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/python-versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Python Versions
+         * @description Those on the machine, and those that a build would fetch; oldest first.
+         */
+        get: operations["list_python_versions"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -831,6 +1077,101 @@ export interface paths {
         get: operations["get_run"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/secrets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Secrets */
+        get: operations["list_secrets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/secrets/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Put Secret
+         * @description Sets it, or sets it anew. A running model gets the value at its next start.
+         */
+        put: operations["put_secret"];
+        post?: never;
+        /** Delete Secret */
+        delete: operations["delete_secret"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/zoo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Zoo
+         * @description Every model that comes with Tenfold; all of them on one page.
+         */
+        get: operations["list_zoo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/zoo/{entry}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Zoo Entry */
+        get: operations["get_zoo_entry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/zoo/{entry}/deploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deploy Zoo Entry
+         * @description A version from the entry's package: from then on a model like any other.
+         */
+        post: operations["deploy_zoo_entry"];
         delete?: never;
         options?: never;
         head?: never;
@@ -948,12 +1289,46 @@ export interface components {
             /** Worklets */
             worklets: string[];
         };
+        /** AppUse */
+        AppUse: {
+            /** App */
+            app: string;
+            /** Release */
+            release: number;
+        };
         /** Blob */
         Blob: {
             /** Digest */
             digest: string;
             /** Size Bytes */
             size_bytes: number;
+        };
+        /**
+         * Canary
+         * @description Another version that answers this share of an alias's calls.
+         */
+        Canary: {
+            /** Percent */
+            percent: number;
+            /** Version */
+            version: number;
+        };
+        /**
+         * Change
+         * @description Something that is not the same in two versions. What was not there is null, and `kind` says so.
+         */
+        Change: {
+            /** After */
+            after: unknown;
+            /** Before */
+            before: unknown;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "added" | "removed" | "changed";
+            /** Path */
+            path: string;
         };
         /** ChangeMemberBody */
         ChangeMemberBody: {
@@ -969,6 +1344,60 @@ export interface components {
             warnings: {
                 [key: string]: unknown;
             }[];
+        };
+        /** Collect */
+        Collect: {
+            /**
+             * Dry Run
+             * @description only say what would go
+             * @default false
+             */
+            dry_run: boolean;
+            /**
+             * Unused Days
+             * @description leave what was asked for within so many days
+             * @default 0
+             */
+            unused_days: number;
+        };
+        /** Collected */
+        Collected: {
+            /** Dry Run */
+            dry_run: boolean;
+            /** Items */
+            items: components["schemas"]["EnvironmentItem"][];
+            /**
+             * Size Bytes
+             * @description of all of them; folders that others share stay
+             */
+            size_bytes: number;
+        };
+        /**
+         * Comparison
+         * @description What differs between two versions of a model.
+         */
+        Comparison: {
+            /**
+             * Config
+             * @description by path in the configuration
+             */
+            config: components["schemas"]["Change"][];
+            /**
+             * Environment
+             * @description `python`, then packages by name
+             */
+            environment: components["schemas"]["Change"][];
+            /** Files */
+            files: components["schemas"]["PackageFileChange"][];
+            /** From */
+            from: number;
+            /**
+             * Schema
+             * @description by field
+             */
+            schema: components["schemas"]["Change"][];
+            /** To */
+            to: number;
         };
         /** ConsoleToken */
         ConsoleToken: {
@@ -1008,6 +1437,11 @@ export interface components {
         CreateVersion: {
             /** Alias */
             alias?: string | null;
+            /**
+             * Environment
+             * @description a named environment, in the place of the package's own Python version and requirements
+             */
+            environment?: string | null;
             /** Example */
             example?: unknown;
             /** Files */
@@ -1074,6 +1508,16 @@ export interface components {
             /** Size Bytes */
             size_bytes: number | null;
         };
+        /** DeployZooEntry */
+        DeployZooEntry: {
+            /** Alias */
+            alias?: string | null;
+            /**
+             * Name
+             * @description the model's; the entry's own when not given
+             */
+            name?: string | null;
+        };
         /** Deployment */
         Deployment: {
             /** Desired Replicas */
@@ -1098,8 +1542,14 @@ export interface components {
         };
         /** Environment */
         Environment: {
+            /** Apps */
+            apps: components["schemas"]["AppUse"][];
             /** Build Seconds */
             build_seconds: number | null;
+            /** Built At */
+            built_at: string | null;
+            /** Constraints */
+            constraints: string[];
             /**
              * Created At
              * Format: date-time
@@ -1112,10 +1562,20 @@ export interface components {
              * Format: uuid
              */
             id: string;
-            /** Lock */
+            /**
+             * Lock
+             * @description exact versions with the hashes of their files
+             */
             lock: string | null;
             /** Lock Digest */
             lock_digest: string | null;
+            /** Models */
+            models: components["schemas"]["ModelUse"][];
+            /**
+             * Names
+             * @description named environments that are this one now
+             */
+            names: string[];
             /** Packages */
             packages: {
                 [key: string]: unknown;
@@ -1126,9 +1586,76 @@ export interface components {
             reason: string;
             /** Requirements */
             requirements: string[];
+            /**
+             * Size Bytes
+             * @description on disk; files that the wheel cache shares are counted
+             */
+            size_bytes: number | null;
             /** State */
             state: string;
+            used_by: components["schemas"]["UsedBy"];
+            /**
+             * Wanted At
+             * Format: date-time
+             * @description last asked for by a deploy or a release
+             */
+            wanted_at: string;
         };
+        /** EnvironmentItem */
+        EnvironmentItem: {
+            /** Build Seconds */
+            build_seconds: number | null;
+            /** Built At */
+            built_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Hint */
+            hint: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Lock Digest */
+            lock_digest: string | null;
+            /**
+             * Names
+             * @description named environments that are this one now
+             */
+            names: string[];
+            /** Packages */
+            packages: {
+                [key: string]: unknown;
+            }[];
+            /** Python Version */
+            python_version: string | null;
+            /** Reason */
+            reason: string;
+            /** Requirements */
+            requirements: string[];
+            /**
+             * Size Bytes
+             * @description on disk; files that the wheel cache shares are counted
+             */
+            size_bytes: number | null;
+            /** State */
+            state: string;
+            used_by: components["schemas"]["UsedBy"];
+            /**
+             * Wanted At
+             * Format: date-time
+             * @description last asked for by a deploy or a release
+             */
+            wanted_at: string;
+        };
+        /**
+         * EnvironmentState
+         * @enum {string}
+         */
+        EnvironmentState: "pending" | "resolving" | "building" | "ready" | "failed";
         /** EnvironmentSummary */
         EnvironmentSummary: {
             /** Build Seconds */
@@ -1181,6 +1708,20 @@ export interface components {
             message: string;
             /** Request Id */
             request_id: string;
+        };
+        /**
+         * FetchedFile
+         * @description A file of external data, fetched when the version was made.
+         */
+        FetchedFile: {
+            /** Digest */
+            digest: string;
+            /** Path */
+            path: string;
+            /** Size */
+            size: number;
+            /** Url */
+            url: string;
         };
         /** FileChange */
         FileChange: {
@@ -1247,6 +1788,42 @@ export interface components {
             /** Scopes */
             scopes: string[];
         };
+        /**
+         * LintNote
+         * @description What becomes of one key of a package's config.yaml.
+         */
+        LintNote: {
+            /** Hint */
+            hint: string;
+            /** Line */
+            line: number | null;
+            /** Message */
+            message: string;
+            /** Path */
+            path: string;
+            /**
+             * Status
+             * @description honoured | container | reachable | ignored | refused | unknown | wrong
+             */
+            status: string;
+        };
+        /** LintPackage */
+        LintPackage: {
+            /**
+             * Files
+             * @description texts by path; a file that is not text as an empty text
+             */
+            files: {
+                [key: string]: string;
+            };
+        };
+        /** LintReport */
+        LintReport: {
+            /** Deployable */
+            deployable: boolean;
+            /** Notes */
+            notes: components["schemas"]["LintNote"][];
+        };
         /** LogLine */
         LogLine: {
             /**
@@ -1297,6 +1874,11 @@ export interface components {
         MissingBody: {
             /** Digests */
             digests: string[];
+            /**
+             * Package Bytes
+             * @description what all files of the package come to
+             */
+            package_bytes?: number | null;
         };
         /** Model */
         Model: {
@@ -1305,6 +1887,13 @@ export interface components {
                 [key: string]: number;
             };
             app: components["schemas"]["AppLink"] | null;
+            /**
+             * Canaries
+             * @description by alias
+             */
+            canaries: {
+                [key: string]: components["schemas"]["Canary"];
+            };
             /**
              * Created At
              * Format: date-time
@@ -1338,6 +1927,26 @@ export interface components {
              */
             updated_at: string;
         };
+        /** ModelMetrics */
+        ModelMetrics: {
+            /** Points */
+            points: components["schemas"]["TrafficPoint"][];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Step Minutes */
+            step_minutes: number;
+            totals: components["schemas"]["TrafficTotals"];
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Versions */
+            versions: components["schemas"]["TrafficLine"][];
+        };
         /**
          * ModelSchema
          * @description What a model takes and gives, as learned from the fit, the example and the annotations.
@@ -1350,7 +1959,7 @@ export interface components {
              * @default value
              * @enum {string}
              */
-            form: "table" | "record" | "value";
+            form: "table" | "record" | "value" | "tensor";
             output?: components["schemas"]["SchemaOutput"];
             /**
              * Version
@@ -1366,6 +1975,13 @@ export interface components {
                 [key: string]: number;
             };
             app: components["schemas"]["AppLink"] | null;
+            /**
+             * Canaries
+             * @description by alias
+             */
+            canaries: {
+                [key: string]: components["schemas"]["Canary"];
+            };
             /** Description */
             description: string;
             /** Framework */
@@ -1386,6 +2002,35 @@ export interface components {
              */
             updated_at: string;
         };
+        /** ModelUse */
+        ModelUse: {
+            /** Model */
+            model: string;
+            /** Version */
+            version: number;
+        };
+        /** NamedEnvironment */
+        NamedEnvironment: {
+            /** @description of the last edit, while it is built, or after that failed */
+            coming: components["schemas"]["EnvironmentItem"] | null;
+            /** Description */
+            description: string;
+            /** @description what whoever uses the name gets now */
+            environment: components["schemas"]["EnvironmentItem"];
+            /** Name */
+            name: string;
+            /** Python Version */
+            python_version: string | null;
+            /** Requirements */
+            requirements: string[];
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Updated By */
+            updated_by: string;
+        };
         /** OpenedView */
         OpenedView: {
             /** Url */
@@ -1405,6 +2050,24 @@ export interface components {
             /** Size */
             size: number;
         };
+        /** PackageFileChange */
+        PackageFileChange: {
+            /** After Digest */
+            after_digest: string | null;
+            /** After Size */
+            after_size: number | null;
+            /** Before Digest */
+            before_digest: string | null;
+            /** Before Size */
+            before_size: number | null;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "added" | "removed" | "changed";
+            /** Path */
+            path: string;
+        };
         /** Page[AppSummary] */
         Page_AppSummary_: {
             /** Items */
@@ -1412,10 +2075,10 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
-        /** Page[EnvironmentSummary] */
-        Page_EnvironmentSummary_: {
+        /** Page[EnvironmentItem] */
+        Page_EnvironmentItem_: {
             /** Items */
-            items: components["schemas"]["EnvironmentSummary"][];
+            items: components["schemas"]["EnvironmentItem"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -1440,6 +2103,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[NamedEnvironment] */
+        Page_NamedEnvironment_: {
+            /** Items */
+            items: components["schemas"]["NamedEnvironment"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Release] */
         Page_Release_: {
             /** Items */
@@ -1454,6 +2124,13 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[Secret] */
+        Page_Secret_: {
+            /** Items */
+            items: components["schemas"]["Secret"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[Version] */
         Page_Version_: {
             /** Items */
@@ -1465,6 +2142,13 @@ export interface components {
         Page_Workspace_: {
             /** Items */
             items: components["schemas"]["Workspace"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[ZooEntry] */
+        Page_ZooEntry_: {
+            /** Items */
+            items: components["schemas"]["ZooEntry"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -1514,6 +2198,27 @@ export interface components {
             /** Password */
             password?: string | null;
         };
+        /** PruneWheelCache */
+        PruneWheelCache: {
+            /**
+             * Everything
+             * @description also what builds would use again
+             * @default false
+             */
+            everything: boolean;
+        };
+        /** PrunedWheelCache */
+        PrunedWheelCache: {
+            /**
+             * Freed Bytes
+             * @description by which it became smaller; files that environments share stay on disk
+             */
+            freed_bytes: number;
+            /** Path */
+            path: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
         /** PushDraft */
         PushDraft: {
             /** Files */
@@ -1535,6 +2240,39 @@ export interface components {
             warnings?: {
                 [key: string]: unknown;
             }[];
+        };
+        /** PythonVersion */
+        PythonVersion: {
+            /**
+             * Full
+             * @description such as 3.11.9
+             */
+            full: string;
+            /**
+             * Is Default
+             * @description what an environment gets that does not say
+             */
+            is_default: boolean;
+            /**
+             * Source
+             * @description there, or fetched by the first build that needs it
+             * @enum {string}
+             */
+            source: "machine" | "download";
+            /**
+             * Version
+             * @description as one asks for it, such as 3.11
+             */
+            version: string;
+        };
+        /** Rebuild */
+        Rebuild: {
+            /**
+             * Upgrade
+             * @description resolve a named one's requirements afresh, to newer versions
+             * @default false
+             */
+            upgrade: boolean;
         };
         /** RedeemBody */
         RedeemBody: {
@@ -1591,6 +2329,11 @@ export interface components {
         };
         /** Replica */
         Replica: {
+            /**
+             * Cold Start Seconds
+             * @description from when its process was asked for until it could answer
+             */
+            cold_start_seconds: number | null;
             /** Ended At */
             ended_at: string | null;
             /** Exit */
@@ -1604,8 +2347,13 @@ export interface components {
             id: string;
             /** Load Seconds */
             load_seconds: number | null;
-            /** Memory Bytes */
+            /**
+             * Memory Bytes
+             * @description as last measured
+             */
             memory_bytes: number | null;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number | null;
             /** Ready At */
             ready_at: string | null;
             /** Reason */
@@ -1710,6 +2458,11 @@ export interface components {
             default?: unknown;
             /** Description */
             description?: string | null;
+            /**
+             * Dtype
+             * @description of a tensor: numpy's name, or str
+             */
+            dtype?: string | null;
             /** Maximum */
             maximum?: number | null;
             /** Minimum */
@@ -1721,6 +2474,11 @@ export interface components {
              * @default false
              */
             nullable: boolean;
+            /**
+             * Shape
+             * @description of a tensor, null for a dimension of any length; the first is the batch
+             */
+            shape?: (number | null)[] | null;
             /** Step */
             step?: number | null;
             /** Title */
@@ -1729,7 +2487,7 @@ export interface components {
              * Type
              * @enum {string}
              */
-            type: "float" | "int" | "str" | "bool" | "json" | "file" | "image";
+            type: "float" | "int" | "str" | "bool" | "json" | "file" | "image" | "tensor";
         };
         /** SchemaOutput */
         SchemaOutput: {
@@ -1755,6 +2513,40 @@ export interface components {
          * @enum {string}
          */
         Scope: "predict" | "read" | "deploy" | "admin" | "system";
+        /** Secret */
+        Secret: {
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Description */
+            description: string;
+            /** Name */
+            name: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Updated By */
+            updated_by: string;
+            /**
+             * Used By
+             * @description versions that run and declare it; a restart gives them a new value
+             */
+            used_by: components["schemas"]["SecretUse"][];
+        };
+        /**
+         * SecretUse
+         * @description A version that declares the secret.
+         */
+        SecretUse: {
+            /** Model */
+            model: string;
+            /** Version */
+            version: number;
+        };
         /** SessionInfo */
         SessionInfo: {
             /** Console Url */
@@ -1778,6 +2570,38 @@ export interface components {
         /** SetAccess */
         SetAccess: {
             access: components["schemas"]["Access"];
+        };
+        /** SetCanary */
+        SetCanary: {
+            /** Percent */
+            percent: number;
+            /** Version */
+            version: number;
+        };
+        /** SetNamedEnvironment */
+        SetNamedEnvironment: {
+            /** Description */
+            description?: string | null;
+            /**
+             * Python Version
+             * @description such as 3.11; if left out, the platform's own
+             */
+            python_version?: string | null;
+            /**
+             * Requirements
+             * @description as in a requirements.txt, comments included
+             */
+            requirements: string[];
+        };
+        /** SetSecret */
+        SetSecret: {
+            /** Description */
+            description?: string | null;
+            /**
+             * Value
+             * Format: password
+             */
+            value: string;
         };
         /** SignInBody */
         SignInBody: {
@@ -1836,12 +2660,102 @@ export interface components {
             /** Version */
             version: string;
         };
+        /**
+         * TrafficLine
+         * @description One version's calls, and what its replicas were measured to need.
+         */
+        TrafficLine: {
+            /**
+             * Cold Start Seconds
+             * @description of the newest replica that became ready
+             */
+            cold_start_seconds: number | null;
+            /**
+             * Memory Bytes
+             * @description of the largest live replica
+             */
+            memory_bytes: number | null;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number | null;
+            /** Points */
+            points: components["schemas"]["TrafficPoint"][];
+            /** Replicas */
+            replicas: number;
+            totals: components["schemas"]["TrafficTotals"];
+            /** Version */
+            version: number;
+        };
+        /** TrafficPoint */
+        TrafficPoint: {
+            /**
+             * At
+             * Format: date-time
+             * @description when the step begins
+             */
+            at: string;
+            /**
+             * Failed
+             * @description answered 5xx
+             */
+            failed: number;
+            /** Mean Seconds */
+            mean_seconds: number | null;
+            /** P50 Seconds */
+            p50_seconds: number | null;
+            /** P95 Seconds */
+            p95_seconds: number | null;
+            /** P99 Seconds */
+            p99_seconds: number | null;
+            /**
+             * Refused
+             * @description answered 4xx: the caller's fault
+             */
+            refused: number;
+            /** Requests */
+            requests: number;
+        };
+        /**
+         * TrafficTotals
+         * @description What calls came to. Percentiles are read from a histogram: each is right to within the width of a bucket.
+         */
+        TrafficTotals: {
+            /**
+             * Failed
+             * @description answered 5xx
+             */
+            failed: number;
+            /** Mean Seconds */
+            mean_seconds: number | null;
+            /** P50 Seconds */
+            p50_seconds: number | null;
+            /** P95 Seconds */
+            p95_seconds: number | null;
+            /** P99 Seconds */
+            p99_seconds: number | null;
+            /**
+             * Refused
+             * @description answered 4xx: the caller's fault
+             */
+            refused: number;
+            /** Requests */
+            requests: number;
+        };
         /** UpdateModel */
         UpdateModel: {
             /** Description */
             description?: string | null;
             /** Tags */
             tags?: string[] | null;
+        };
+        /**
+         * UsedBy
+         * @description How many versions and releases use it, running or not.
+         */
+        UsedBy: {
+            /** Apps */
+            apps: number;
+            /** Models */
+            models: number;
         };
         /** User */
         User: {
@@ -1879,8 +2793,15 @@ export interface components {
             /** Endpoint */
             endpoint: string;
             environment: components["schemas"]["EnvironmentSummary"];
+            /**
+             * Environment Name
+             * @description the named environment that it was made with
+             */
+            environment_name: string | null;
             /** Example */
             example: unknown;
+            /** Fetched */
+            fetched: components["schemas"]["FetchedFile"][];
             /** Files */
             files: {
                 [key: string]: unknown;
@@ -1926,6 +2847,13 @@ export interface components {
             /** Url */
             url: string;
         };
+        /** WheelCache */
+        WheelCache: {
+            /** Path */
+            path: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
         /** WorkletSummary */
         WorkletSummary: {
             /** Description */
@@ -1966,6 +2894,86 @@ export interface components {
             role: components["schemas"]["Role"] | null;
             /** Title */
             title: string;
+        };
+        /** ZooEntry */
+        ZooEntry: {
+            /**
+             * Deployed As
+             * @description models of this workspace that were made from it
+             */
+            deployed_as: string[];
+            /** Download Mb */
+            download_mb: number;
+            /** Framework */
+            framework: string;
+            /** License */
+            license: string;
+            /** Name */
+            name: string;
+            /** Needs Network */
+            needs_network: boolean;
+            /** Summary */
+            summary: string;
+            /** Tags */
+            tags: string[];
+            /** Task */
+            task: string;
+            /** Title */
+            title: string;
+        };
+        /** ZooEntryDetail */
+        ZooEntryDetail: {
+            /**
+             * Deployed As
+             * @description models of this workspace that were made from it
+             */
+            deployed_as: string[];
+            /** Description */
+            description: string;
+            /** Download Mb */
+            download_mb: number;
+            /** Example */
+            example: unknown;
+            /** Example Note */
+            example_note: string;
+            /** Files */
+            files: components["schemas"]["ZooFile"][];
+            /** Framework */
+            framework: string;
+            /** License */
+            license: string;
+            /** Name */
+            name: string;
+            /** Needs Network */
+            needs_network: boolean;
+            /** Python Version */
+            python_version: string | null;
+            /** Requirements */
+            requirements: string[];
+            /** Schema */
+            schema: {
+                [key: string]: unknown;
+            };
+            /**
+             * Source
+             * @description its model class, to be read
+             */
+            source: string;
+            /** Summary */
+            summary: string;
+            /** Tags */
+            tags: string[];
+            /** Task */
+            task: string;
+            /** Title */
+            title: string;
+        };
+        /** ZooFile */
+        ZooFile: {
+            /** Path */
+            path: string;
+            /** Size */
+            size: number;
         };
     };
     responses: never;
@@ -2176,6 +3184,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SystemStatus"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_wheel_cache: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WheelCache"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    prune_wheel_cache: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PruneWheelCache"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrunedWheelCache"];
                 };
             };
             /** @description An error */
@@ -2870,6 +3940,8 @@ export interface operations {
     list_environments: {
         parameters: {
             query?: {
+                state?: components["schemas"]["EnvironmentState"] | null;
+                unused?: boolean;
                 cursor?: string | null;
                 limit?: number;
             };
@@ -2885,7 +3957,40 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_EnvironmentSummary_"];
+                    "application/json": components["schemas"]["Page_EnvironmentItem_"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    collect_environments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Collect"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Collected"];
                 };
             };
             /** @description An error */
@@ -2918,6 +4023,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Environment"];
                 };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_environment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description An error */
             default: {
@@ -2973,7 +4107,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rebuild"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {
@@ -3413,6 +4551,144 @@ export interface operations {
             };
         };
     };
+    set_canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetCanary"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    remove_canary: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    compare_versions: {
+        parameters: {
+            query: {
+                from: number;
+                to: number;
+            };
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Comparison"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_model_metrics: {
+        parameters: {
+            query?: {
+                version?: number | null;
+                minutes?: number;
+                /** @description minutes; chosen by the span when not given */
+                step?: number | null;
+            };
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelMetrics"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     list_versions: {
         parameters: {
             query?: {
@@ -3486,6 +4762,7 @@ export interface operations {
         parameters: {
             query?: {
                 alias?: string | null;
+                environment?: string | null;
             };
             header?: never;
             path: {
@@ -3650,6 +4927,70 @@ export interface operations {
             };
         };
     };
+    get_version_package: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    restart_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     start_version: {
         parameters: {
             query?: never;
@@ -3701,6 +5042,195 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_named_environments: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_NamedEnvironment_"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_named_environment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamedEnvironment"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_named_environment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetNamedEnvironment"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamedEnvironment"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_named_environment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    lint_package: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LintPackage"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LintReport"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_python_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PythonVersion"][];
                 };
             };
             /** @description An error */
@@ -3767,6 +5297,197 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Run"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_secrets: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Secret_"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    put_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetSecret"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Secret"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    delete_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_zoo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ZooEntry_"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    get_zoo_entry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                entry: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZooEntryDetail"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    deploy_zoo_entry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                entry: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeployZooEntry"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
                 };
             };
             /** @description An error */

@@ -56,6 +56,9 @@ export interface SchemaField {
   maximum?: number | null;
   step?: number | null;
   default?: Json;
+  dtype?: string | null;
+  /** Of a tensor; null is any size. */
+  shape?: (number | null)[] | null;
 }
 
 export interface OutputSchema {
@@ -105,10 +108,23 @@ export type EnvironmentSummary = Narrow<
   Schemas["EnvironmentSummary"],
   { state: EnvironmentState; packages: InstalledPackage[] }
 >;
+export type EnvironmentItem = Narrow<
+  Schemas["EnvironmentItem"],
+  { state: EnvironmentState; packages: InstalledPackage[] }
+>;
 export type Environment = Narrow<
   Schemas["Environment"],
   { state: EnvironmentState; packages: InstalledPackage[] }
 >;
+export type Collected = Narrow<Schemas["Collected"], { items: EnvironmentItem[] }>;
+/** `coming` is the last edit, while it is built or after that failed. */
+export type NamedEnvironment = Narrow<
+  Schemas["NamedEnvironment"],
+  { environment: EnvironmentItem; coming: EnvironmentItem | null }
+>;
+export type PythonVersion = Schemas["PythonVersion"];
+export type WheelCache = Schemas["WheelCache"];
+export type PrunedWheelCache = Schemas["PrunedWheelCache"];
 
 export type PackageFile = Schemas["PackageFile"];
 export type Warning = string | { path?: string; message: string; hint?: string };
@@ -126,6 +142,22 @@ export type Version = Narrow<
     deployment: Deployment | null;
   }
 >;
+
+export type ModelMetrics = Schemas["ModelMetrics"];
+export type TrafficTotals = Schemas["TrafficTotals"];
+export type TrafficPoint = Schemas["TrafficPoint"];
+export type TrafficLine = Schemas["TrafficLine"];
+export type Canary = Schemas["Canary"];
+export type Change = Narrow<Schemas["Change"], { before?: Json; after?: Json }>;
+export type PackageFileChange = Schemas["PackageFileChange"];
+export type Comparison = Narrow<
+  Schemas["Comparison"],
+  { config: Change[]; environment: Change[]; schema: Change[] }
+>;
+export type ZooEntry = Schemas["ZooEntry"];
+export type ZooEntryDetail = Narrow<Schemas["ZooEntryDetail"], { schema: ModelSchema | null; example: Json }>;
+
+export type Secret = Schemas["Secret"];
 
 export type LogLine = Narrow<Schemas["LogLine"], { source: "environment" | "worker" }>;
 export type LogPage = Narrow<Schemas["LogPage"], { items: LogLine[] }>;

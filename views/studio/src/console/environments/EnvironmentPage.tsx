@@ -1,14 +1,15 @@
-import { Alert, Box, Button, Code, Group, SimpleGrid, Tabs, Text } from "@mantine/core";
-import { IconAlertTriangle, IconRefresh } from "@tabler/icons-react";
+import { Alert, Anchor, Badge, Box, Button, Code, Group, SimpleGrid, Tabs, Text } from "@mantine/core";
+import { IconAlertTriangle, IconRefresh, IconTrash } from "@tabler/icons-react";
 import { useEffect, useReducer } from "react";
-import { useParams } from "react-router";
+import { Link, useNavigate, useParams } from "react-router";
 import { appendLog, emptyLog, type LogState } from "../api/logs";
 import { isEnvironmentBusy, useAction, useEnvironment, usePlace, useRights } from "../api/queries";
 import type { Environment, LogLine } from "../api/types";
 import { Packages } from "../models/VersionPage";
 import { CodeBlock } from "../ui/CodeBlock";
+import { useConfirm } from "../ui/Confirm";
 import { CopyIcon } from "../ui/Copy";
-import { formatSeconds } from "../ui/format";
+import { formatBytes, formatSeconds } from "../ui/format";
 import { LogViewer } from "../ui/LogViewer";
 import { Facts, Page, Section } from "../ui/Page";
 import { StateBadge } from "../ui/StateBadge";
@@ -32,26 +33,69 @@ function EnvironmentScreen({ environment }: { environment: Environment }) {
   const { api, workspace } = usePlace();
   const rights = useRights();
   const log = useBuildLog(environment.id, isEnvironmentBusy(environment.state));
+  const navigate = useNavigate();
+  const confirm = useConfirm();
+  const root = `/w/${workspace.name}`;
+  const isUsed = environment.models.length + environment.apps.length + environment.names.length > 0;
   const rebuild = useAction({
     run: () => api.rebuildEnvironment(environment.id),
     done: "Building it again",
     failed: "Could not build it again",
   });
+  const remove = useAction({
+    run: () => api.deleteEnvironment(environment.id),
+    done: "Deleted the environment",
+    failed: "Could not delete it",
+    after: () => navigate(`${root}/environments`),
+  });
+  const askRebuild = async () => {
+    const isSure =
+      environment.state === "failed" ||
+      (await confirm({
+        title: "Build it again?",
+        body: "Its folder is made anew from the same lock, in case it was damaged. What runs in it goes on meanwhile.",
+        action: "Build again",
+      }));
+    if (isSure) rebuild.mutate();
+  };
   return (
     <Page
       title={environmentName(environment)}
-      crumbs={[{ label: "Environments", to: `/w/${workspace.name}/environments` }]}
-      badges={<StateBadge state={environment.state} />}
+      crumbs={[{ label: "Environments", to: `${root}/environments` }]}
+      badges={
+        <>
+          <StateBadge state={environment.state} />
+          {environment.names.map((name) => (
+            <Badge key={name} tt="none" variant="light">
+              {name}
+            </Badge>
+          ))}
+        </>
+      }
       actions={
-        rights.write &&
-        environment.state === "failed" && (
-          <Button
-            leftSection={<IconRefresh size={16} />}
-            loading={rebuild.isPending}
-            onClick={() => rebuild.mutate()}
-          >
-            Build again
-          </Button>
+        rights.write && (
+          <>
+            {!isUsed && (
+              <Button
+                variant="default"
+                leftSection={<IconTrash size={16} />}
+                loading={remove.isPending}
+                onClick={() => remove.mutate()}
+              >
+                Delete
+              </Button>
+            )}
+            {(environment.state === "failed" || environment.state === "ready") && (
+              <Button
+                variant={environment.state === "failed" ? "filled" : "default"}
+                leftSection={<IconRefresh size={16} />}
+                loading={rebuild.isPending}
+                onClick={() => void askRebuild()}
+              >
+                Build again
+              </Button>
+            )}
+          </>
         )
       }
     >
@@ -81,6 +125,8 @@ function EnvironmentScreen({ environment }: { environment: Environment }) {
               ["Made", <Ago key="made" at={environment.created_at} />],
               ["Built in", formatSeconds(environment.build_seconds)],
               ["Packages", environment.packages.length],
+              ["On disk", formatBytes(environment.size_bytes)],
+              ["Used by", <Users key="users" environment={environment} root={root} />],
               [
                 "Lock",
                 environment.lock_digest ? (
@@ -146,6 +192,34 @@ function EnvironmentScreen({ environment }: { environment: Environment }) {
         </Tabs>
       </Section>
     </Page>
+  );
+}
+
+function Users({ environment: { models, apps }, root }: { environment: Environment; root: string }) {
+  if (models.length + apps.length === 0) return "nothing";
+  return (
+    <Group gap="xs">
+      {models.map(({ model, version }) => (
+        <Anchor
+          key={`${model}@${version}`}
+          component={Link}
+          size="sm"
+          to={`${root}/models/${model}/versions/${version}`}
+        >
+          {model} v{version}
+        </Anchor>
+      ))}
+      {apps.map(({ app, release }) => (
+        <Anchor
+          key={`${app}@${release}`}
+          component={Link}
+          size="sm"
+          to={`${root}/apps/${app}/releases/${release}`}
+        >
+          {app} release {release}
+        </Anchor>
+      ))}
+    </Group>
   );
 }
 

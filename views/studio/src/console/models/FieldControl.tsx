@@ -1,6 +1,6 @@
 import { FileInput, Input, JsonInput, NumberInput, Select, Switch, Textarea } from "@mantine/core";
 import type { SchemaField } from "../api/types";
-import { choiceKey, type FieldValue, type FileValue } from "./schema-body";
+import { choiceKey, type FieldValue, type FileValue, shapeText } from "./schema-body";
 
 interface FieldControlProps {
   field: SchemaField;
@@ -13,7 +13,11 @@ interface FieldControlProps {
 export function FieldControl({ field, value, problem, onChange }: FieldControlProps) {
   const shared = {
     label: field.title || field.name,
-    description: field.description || undefined,
+    description:
+      field.description ||
+      (field.type === "tensor" && field.shape
+        ? `${field.dtype ?? "numbers"}, ${shapeText(field.shape)}`
+        : undefined),
     error: problem,
     required:
       !field.nullable &&
@@ -60,13 +64,14 @@ export function FieldControl({ field, value, problem, onChange }: FieldControlPr
         </Input.Wrapper>
       );
     case "json":
+    case "tensor":
       return (
         <JsonInput
           {...shared}
           autosize
           minRows={2}
           maxRows={10}
-          formatOnBlur
+          formatOnBlur={field.type === "json"} // a tensor would become one number a line
           style={{ gridColumn: "1 / -1" }}
           styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)", fontSize: 13 } }}
           value={typeof value === "string" ? value : ""}

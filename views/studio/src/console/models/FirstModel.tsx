@@ -1,6 +1,7 @@
 import { Alert, Box, Button, Code, Group, Text } from "@mantine/core";
-import { IconKey, IconRocket } from "@tabler/icons-react";
+import { IconKey, IconPlanet, IconRocket } from "@tabler/icons-react";
 import { useState } from "react";
+import { Link } from "react-router";
 import { useAction, usePlace, useRights } from "../api/queries";
 import { CodeBlock } from "../ui/CodeBlock";
 import { Empty } from "../ui/States";
@@ -8,7 +9,7 @@ import { deployExample, KEY_PLACEHOLDER } from "./snippets";
 
 /** No models yet: the three lines that make one, with a key already in them if wanted. */
 export function FirstModel() {
-  const { api, session } = usePlace();
+  const { api, session, workspace } = usePlace();
   const rights = useRights();
   const [key, setKey] = useState<string | null>(null);
   const createKey = useAction({
@@ -33,6 +34,14 @@ export function FirstModel() {
           </Alert>
         )}
         <Group mt="sm" gap="xs" justify="center">
+          <Button
+            component={Link}
+            variant="default"
+            leftSection={<IconPlanet size={16} />}
+            to={`/w/${workspace.name}/zoo`}
+          >
+            Or take one from the zoo
+          </Button>
           {rights.write && !key && (
             <Button
               leftSection={<IconKey size={16} />}

@@ -8,11 +8,13 @@ import { FrameworkIcon, FrameworkName } from "../ui/Framework";
 import { Page } from "../ui/Page";
 import { StateBadge } from "../ui/StateBadge";
 import { Loaded, PageLoading } from "../ui/States";
+import { Logs } from "./Logs";
+import { Metrics } from "./Metrics";
 import { Overview } from "./Overview";
 import { Playground } from "./Playground";
 import { Versions } from "./Versions";
 
-const TABS = ["overview", "playground", "versions"] as const;
+const TABS = ["overview", "playground", "metrics", "logs", "versions"] as const;
 
 export function Component() {
   const { model: name = "", tab = "overview" } = useParams();
@@ -76,6 +78,8 @@ function ModelScreen({ model, tab }: { model: Model; tab: string }) {
         <Tabs.List mb="lg">
           <Tabs.Tab value="overview">Overview</Tabs.Tab>
           {rights.operate && <Tabs.Tab value="playground">Playground</Tabs.Tab>}
+          <Tabs.Tab value="metrics">Metrics</Tabs.Tab>
+          <Tabs.Tab value="logs">Logs</Tabs.Tab>
           <Tabs.Tab value="versions">Versions</Tabs.Tab>
         </Tabs.List>
         <Tabs.Panel value="overview">
@@ -83,6 +87,12 @@ function ModelScreen({ model, tab }: { model: Model; tab: string }) {
         </Tabs.Panel>
         <Tabs.Panel value="playground">
           <Playground model={model} />
+        </Tabs.Panel>
+        <Tabs.Panel value="metrics">
+          <Metrics model={model} />
+        </Tabs.Panel>
+        <Tabs.Panel value="logs">
+          <Logs model={model} />
         </Tabs.Panel>
         <Tabs.Panel value="versions">
           <Versions model={model} />

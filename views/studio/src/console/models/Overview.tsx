@@ -2,9 +2,9 @@ import {
   ActionIcon,
   Anchor,
   Badge,
-  Box,
   Button,
   Group,
+  Menu,
   SimpleGrid,
   Stack,
   Table,
@@ -12,18 +12,26 @@ import {
   Textarea,
   Tooltip,
 } from "@mantine/core";
-import { IconPencil, IconX } from "@tabler/icons-react";
+import {
+  IconArrowBackUp,
+  IconArrowsSplit2,
+  IconArrowUp,
+  IconDots,
+  IconPencil,
+  IconX,
+} from "@tabler/icons-react";
 import { useState } from "react";
 import { Link } from "react-router";
 import { useAction, usePlace, useRights } from "../api/queries";
-import type { Json, Model, SchemaField } from "../api/types";
+import type { Model } from "../api/types";
 import { CallFrom } from "../ui/CallFrom";
 import { CopyLine } from "../ui/CodeBlock";
 import { useConfirm } from "../ui/Confirm";
 import { formatNumber } from "../ui/format";
 import { Facts, Section } from "../ui/Page";
 import { Ago } from "../ui/Time";
-import { fieldsOf } from "./schema-body";
+import { CanaryDialog } from "./Canary";
+import { SchemaTable } from "./SchemaTable";
 import { modelCall } from "./snippets";
 
 export function Overview({ model }: { model: Model }) {
@@ -34,7 +42,7 @@ export function Overview({ model }: { model: Model }) {
         <Aliases model={model} />
       </SimpleGrid>
       <CallFrom call={modelCall(model.endpoint, model.schema, model.example ?? undefined)} />
-      <SchemaTable model={model} />
+      <SchemaTable schema={model.schema} />
     </Stack>
   );
 }
@@ -136,26 +144,10 @@ function Description({ model }: { model: Model }) {
 }
 
 function Aliases({ model }: { model: Model }) {
-  const { api, workspace } = usePlace();
-  const rights = useRights();
-  const confirm = useConfirm();
+  const [canaryOf, setCanaryOf] = useState<string | null>(null);
   const aliases = Object.entries(model.aliases).sort(
     ([a], [b]) => Number(b === "production") - Number(a === "production") || a.localeCompare(b),
   );
-  const remove = useAction({
-    run: (alias: string) => api.deleteAlias(model.name, alias),
-    done: (_, alias) => `Removed the alias ${alias}`,
-    failed: "Could not remove the alias",
-  });
-  const ask = async (alias: string) => {
-    const isSure = await confirm({
-      title: `Remove the alias ${alias}?`,
-      body: `Calls to ${model.name}@${alias} will answer 404. The version itself stays.`,
-      action: "Remove",
-      isDestructive: true,
-    });
-    if (isSure) remove.mutate(alias);
-  };
   return (
     <Section title="Aliases" flush>
       {aliases.length === 0 ? (
@@ -166,157 +158,139 @@ function Aliases({ model }: { model: Model }) {
         <Table verticalSpacing={10} horizontalSpacing="lg">
           <Table.Tbody>
             {aliases.map(([alias, number]) => (
-              <Table.Tr key={alias}>
-                <Table.Td>
-                  <Text size="sm" fw={600}>
-                    {alias}
-                  </Text>
-                  <Text size="xs" c="dimmed">
-                    {alias === "production" ? "what callers get" : `called as ${model.name}@${alias}`}
-                  </Text>
-                </Table.Td>
-                <Table.Td>
-                  <Anchor
-                    component={Link}
-                    size="sm"
-                    to={`/w/${workspace.name}/models/${model.name}/versions/${number}`}
-                  >
-                    version {number}
-                  </Anchor>
-                </Table.Td>
-                <Table.Td ta="right" w={56}>
-                  {rights.write && (
-                    <Tooltip label={`Remove ${alias}`}>
-                      <ActionIcon
-                        variant="subtle"
-                        color="gray"
-                        aria-label={`Remove the alias ${alias}`}
-                        onClick={() => void ask(alias)}
-                      >
-                        <IconX size={16} />
-                      </ActionIcon>
-                    </Tooltip>
-                  )}
-                </Table.Td>
-              </Table.Tr>
+              <AliasRow
+                key={alias}
+                model={model}
+                alias={alias}
+                number={number}
+                onCanary={() => setCanaryOf(alias)}
+              />
             ))}
           </Table.Tbody>
         </Table>
       )}
+      {canaryOf && <CanaryDialog model={model} alias={canaryOf} onClose={() => setCanaryOf(null)} />}
     </Section>
   );
 }
 
-function SchemaTable({ model }: { model: Model }) {
-  const fields = fieldsOf(model.schema);
+function AliasRow({
+  model,
+  alias,
+  number,
+  onCanary,
+}: {
+  model: Model;
+  alias: string;
+  number: number;
+  onCanary: () => void;
+}) {
+  const { api, workspace } = usePlace();
+  const rights = useRights();
+  const confirm = useConfirm();
+  const canary = model.canaries[alias];
+  const versions = `/w/${workspace.name}/models/${model.name}/versions`;
+  const remove = useAction({
+    run: () => api.deleteAlias(model.name, alias),
+    done: `Removed the alias ${alias}`,
+    failed: "Could not remove the alias",
+  });
+  const endCanary = useAction({
+    run: () => api.deleteCanary(model.name, alias),
+    done: `All of ${alias} goes to version ${number}`,
+    failed: "Could not end the canary",
+  });
+  const promote = useAction({
+    run: (canaryVersion: number) => api.setAlias(model.name, alias, canaryVersion),
+    done: (_, canaryVersion) => `${alias} is now version ${canaryVersion}`,
+    failed: "Could not promote the canary",
+  });
+  const askRemove = async () => {
+    const isSure = await confirm({
+      title: `Remove the alias ${alias}?`,
+      body: `Calls to ${model.name}@${alias} will answer 404. The version itself stays.`,
+      action: "Remove",
+      isDestructive: true,
+    });
+    if (isSure) remove.mutate();
+  };
+  const askPromote = async (canaryVersion: number) => {
+    const isSure = await confirm({
+      title: `Promote version ${canaryVersion}?`,
+      body: `All calls to ${alias} get version ${canaryVersion} instead of version ${number}, and the canary ends.`,
+      action: "Promote",
+    });
+    if (isSure) promote.mutate(canaryVersion);
+  };
   return (
-    <Section title="What it takes and gives" flush>
-      {fields.length === 0 ? (
-        <Text p="lg" size="sm" c="dimmed">
-          This model did not say what it takes: any JSON goes. Deploy it with an example, or annotate predict,
-          and the fields appear here.
+    <Table.Tr>
+      <Table.Td>
+        <Text size="sm" fw={600}>
+          {alias}
         </Text>
-      ) : (
-        <Box style={{ overflowX: "auto" }}>
-          <Table verticalSpacing={9} horizontalSpacing="lg">
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th>Field</Table.Th>
-                <Table.Th>Type</Table.Th>
-                <Table.Th>Values</Table.Th>
-              </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {fields.map((field) => (
-                <Table.Tr key={field.name}>
-                  <Table.Td>
-                    <Text size="sm" fw={550} ff="monospace" fz={13}>
-                      {field.name}
-                    </Text>
-                    {(field.title || field.description) && (
-                      <Text size="xs" c="dimmed">
-                        {[field.title, field.description].filter(Boolean).join(": ")}
-                      </Text>
-                    )}
-                  </Table.Td>
-                  <Table.Td>
-                    <Text size="sm">{typeName(field)}</Text>
-                  </Table.Td>
-                  <Table.Td>
-                    <Text size="sm" c="dimmed">
-                      {valuesOf(field)}
-                    </Text>
-                  </Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
-        </Box>
-      )}
-      <Box px="lg" py="sm" style={{ borderTop: "1px solid var(--tf-border)" }}>
-        <Text size="sm">
-          <Text span c="dimmed" inherit>
-            Gives{" "}
+        <Text size="xs" c="dimmed">
+          {alias === "production" ? "what callers get" : `called as ${model.name}@${alias}`}
+        </Text>
+      </Table.Td>
+      <Table.Td>
+        <Anchor component={Link} size="sm" to={`${versions}/${number}`}>
+          version {number}
+        </Anchor>
+        {canary && (
+          <Text size="xs" c="dimmed">
+            {formatNumber(canary.percent)} % to{" "}
+            <Anchor component={Link} inherit to={`${versions}/${canary.version}`}>
+              version {canary.version}
+            </Anchor>
+            {" · "}
+            <Anchor
+              component={Link}
+              inherit
+              to={`/w/${workspace.name}/models/${model.name}/compare?from=${number}&to=${canary.version}`}
+            >
+              compare
+            </Anchor>
           </Text>
-          {outputName(model)}
-        </Text>
-      </Box>
-    </Section>
+        )}
+      </Table.Td>
+      <Table.Td ta="right" w={56}>
+        {rights.write && (
+          <Menu position="bottom-end">
+            <Menu.Target>
+              <ActionIcon
+                variant="subtle"
+                color="gray"
+                aria-label={`Actions of ${alias}`}
+                loading={remove.isPending || endCanary.isPending || promote.isPending}
+              >
+                <IconDots size={17} />
+              </ActionIcon>
+            </Menu.Target>
+            <Menu.Dropdown>
+              <Menu.Item leftSection={<IconArrowsSplit2 size={15} />} onClick={onCanary}>
+                {canary ? "Change the canary" : "Try another version on part of it"}
+              </Menu.Item>
+              {canary && (
+                <>
+                  <Menu.Item
+                    leftSection={<IconArrowUp size={15} />}
+                    onClick={() => void askPromote(canary.version)}
+                  >
+                    Promote version {canary.version}
+                  </Menu.Item>
+                  <Menu.Item leftSection={<IconArrowBackUp size={15} />} onClick={() => endCanary.mutate()}>
+                    End the canary
+                  </Menu.Item>
+                </>
+              )}
+              <Menu.Divider />
+              <Menu.Item color="red" leftSection={<IconX size={15} />} onClick={() => void askRemove()}>
+                Remove the alias {alias}
+              </Menu.Item>
+            </Menu.Dropdown>
+          </Menu>
+        )}
+      </Table.Td>
+    </Table.Tr>
   );
-}
-
-const TYPE_NAMES: Record<SchemaField["type"], string> = {
-  float: "number",
-  int: "whole number",
-  str: "text",
-  bool: "yes or no",
-  json: "any JSON",
-  file: "file",
-  image: "image",
-};
-
-function typeName(field: SchemaField): string {
-  return `${TYPE_NAMES[field.type] ?? field.type}${field.nullable ? ", may be empty" : ""}`;
-}
-
-function valuesOf({ choices, minimum, maximum, default: preset }: SchemaField): string {
-  const parts: string[] = [];
-  if (choices)
-    parts.push(
-      choices.slice(0, 8).map(text).join(", ") + (choices.length > 8 ? `, … (${choices.length})` : ""),
-    );
-  const low = minimum ?? null;
-  const high = maximum ?? null;
-  if (low !== null && high !== null) parts.push(`${formatNumber(low)} to ${formatNumber(high)}`);
-  else if (low !== null) parts.push(`at least ${formatNumber(low)}`);
-  else if (high !== null) parts.push(`at most ${formatNumber(high)}`);
-  if (preset !== undefined && preset !== null) parts.push(`default ${text(preset)}`);
-  return parts.join(" · ");
-}
-
-function outputName({ schema }: Model): string {
-  const output = schema?.output;
-  switch (output?.kind) {
-    case "classification": {
-      const classes = output.classes ?? [];
-      const names = classes.slice(0, 8).map(text).join(", ") + (classes.length > 8 ? ", …" : "");
-      return `one of ${classes.length || "several"} classes${names && `: ${names}`}${output.probabilities ? ", with probabilities" : ""}`;
-    }
-    case "regression":
-      return output.name ? `a number: ${output.name}` : "a number";
-    case "scores":
-      return "a score for each label";
-    case "text":
-      return "text";
-    case "image":
-      return "an image";
-    case "table":
-      return "a table";
-    default:
-      return "JSON";
-  }
-}
-
-function text(value: Json): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -18,8 +18,11 @@ import {
   IconAlertTriangle,
   IconArrowBackUp,
   IconArrowUp,
+  IconDownload,
+  IconGitCompare,
   IconPlayerPlay,
   IconPlayerStop,
+  IconRefresh,
   IconSearch,
 } from "@tabler/icons-react";
 import { useState } from "react";
@@ -54,7 +57,7 @@ export function Component() {
 }
 
 function VersionScreen({ model: name, version }: { model: string; version: Version }) {
-  const { workspace } = usePlace();
+  const { api, workspace } = usePlace();
   const rights = useRights();
   const model = useModel(name);
   const production = model.data?.production_version ?? null;
@@ -92,6 +95,16 @@ function VersionScreen({ model: name, version }: { model: string; version: Versi
       actions={
         canAct && (
           <>
+            {actions.isOn && (
+              <Button
+                variant="default"
+                leftSection={<IconRefresh size={16} />}
+                onClick={actions.restart}
+                loading={actions.isBusy}
+              >
+                Restart
+              </Button>
+            )}
             {actions.isOn ? (
               <Button
                 variant="default"
@@ -143,7 +156,34 @@ function VersionScreen({ model: name, version }: { model: string; version: Versi
           <Stages stages={version.stages} />
         </Section>
         <Stack gap="lg">
-          <Section title="About">
+          <Section
+            title="About"
+            aside={
+              <>
+                {production !== null && production !== version.number && (
+                  <Button
+                    component={Link}
+                    size="xs"
+                    variant="subtle"
+                    leftSection={<IconGitCompare size={15} />}
+                    to={`${root}/models/${name}/compare?from=${production}&to=${version.number}`}
+                  >
+                    Compare with production
+                  </Button>
+                )}
+                <Button
+                  component="a"
+                  size="xs"
+                  variant="subtle"
+                  leftSection={<IconDownload size={15} />}
+                  href={api.versionPackageUrl(name, version.number)}
+                  download
+                >
+                  Package
+                </Button>
+              </>
+            }
+          >
             <About version={version} root={root} />
           </Section>
           <Section title="Replicas" flush>
@@ -257,12 +297,21 @@ function About({ version, root }: { version: Version; root: string }) {
               size="sm"
               to={`${root}/environments/${environment.id}`}
             >
-              Python {environment.python_version ?? "?"}, {plural(environment.packages.length, "package")}
+              {version.environment_name ? `${version.environment_name}: ` : ""}Python{" "}
+              {environment.python_version ?? "?"}, {plural(environment.packages.length, "package")}
             </Anchor>
           ) : (
             "–"
           ),
         ],
+        ...(version.fetched.length > 0
+          ? [
+              [
+                "External data",
+                `${plural(version.fetched.length, "file")}, ${formatBytes(version.fetched.reduce((sum, { size }) => sum + size, 0))}`,
+              ] as [string, string],
+            ]
+          : []),
         ["Ready", <Ago key="ready" at={version.ready_at} fallback="not yet" />],
       ]}
     />
@@ -285,7 +334,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
           <Table.Tr>
             <Table.Th>State</Table.Th>
             <Table.Th>Started</Table.Th>
-            <Table.Th ta="right">Load</Table.Th>
+            <Table.Th ta="right">Cold start</Table.Th>
             <Table.Th ta="right">Memory</Table.Th>
           </Table.Tr>
         </Table.Thead>
@@ -303,8 +352,22 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
               <Table.Td>
                 <Ago at={replica.started_at} />
               </Table.Td>
-              <Table.Td ta="right">{formatSeconds(replica.load_seconds)}</Table.Td>
-              <Table.Td ta="right">{formatBytes(replica.memory_bytes)}</Table.Td>
+              <Table.Td ta="right">
+                {formatSeconds(replica.cold_start_seconds)}
+                {replica.load_seconds !== null && (
+                  <Text size="xs" c="dimmed">
+                    {formatSeconds(replica.load_seconds)} in load
+                  </Text>
+                )}
+              </Table.Td>
+              <Table.Td ta="right">
+                {formatBytes(replica.memory_bytes)}
+                {replica.peak_memory_bytes !== null && (
+                  <Text size="xs" c="dimmed">
+                    at most {formatBytes(replica.peak_memory_bytes)}
+                  </Text>
+                )}
+              </Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

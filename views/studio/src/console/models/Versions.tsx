@@ -1,5 +1,12 @@
 import { ActionIcon, Anchor, Badge, Group, Menu, Text } from "@mantine/core";
-import { IconArrowUp, IconDots, IconPlayerPlay, IconPlayerStop, IconTag } from "@tabler/icons-react";
+import {
+  IconArrowUp,
+  IconDots,
+  IconGitCompare,
+  IconPlayerPlay,
+  IconPlayerStop,
+  IconTag,
+} from "@tabler/icons-react";
 import { createColumnHelper } from "@tanstack/react-table";
 import { useMemo } from "react";
 import { Link } from "react-router";
@@ -122,6 +129,7 @@ function columnsOf(root: string, model: Model): Columns<Version> {
 }
 
 function VersionMenu({ model, version }: { model: Model; version: Version }) {
+  const { workspace } = usePlace();
   const rights = useRights();
   const actions = useVersionActions(model.name, version, model.production_version);
   if (!rights.write || version.state !== "ready") return null;
@@ -146,6 +154,15 @@ function VersionMenu({ model, version }: { model: Model; version: Version }) {
         <Menu.Item leftSection={<IconTag size={15} />} onClick={() => void actions.alias("staging")}>
           Call it staging
         </Menu.Item>
+        {model.production_version !== null && !actions.isProduction && (
+          <Menu.Item
+            component={Link}
+            leftSection={<IconGitCompare size={15} />}
+            to={`/w/${workspace.name}/models/${model.name}/compare?from=${model.production_version}&to=${version.number}`}
+          >
+            Compare with production
+          </Menu.Item>
+        )}
         {actions.isOn ? (
           <Menu.Item leftSection={<IconPlayerStop size={15} />} onClick={() => void actions.stop()}>
             Stop

@@ -56,7 +56,9 @@ export function exampleBody(schema: ModelSchema | null): Json {
 function wrap(schema: ModelSchema, record: Record<string, Json>): Json {
   if (schema.form === "record") return record;
   if (schema.form === "value") return Object.values(record)[0] ?? null;
-  return { inputs: [record] };
+  if (schema.form === "tensor" && fieldsOf(schema).length === 1)
+    return { inputs: Object.values(record)[0] ?? null };
+  return { inputs: schema.form === "tensor" ? record : [record] };
 }
 
 /** The first row of an example in any of the bodies that predict accepts. */
@@ -68,7 +70,16 @@ function firstRow(schema: ModelSchema | null, example: Json | undefined): Record
     return only ? { [only.name]: example } : {};
   }
   if (schema?.form === "record") return isRecord(example) ? example : {};
+  if (schema?.form === "tensor") return tensorsOf(fields, example);
   return rowOf(fields, tableRow(example));
+}
+
+/** Tensors by name; a model of one input takes its own without a name. */
+function tensorsOf(fields: SchemaField[], example: Json): Record<string, Json> {
+  const given = isRecord(example) ? (example.inputs ?? example.instances ?? example) : example;
+  const [only] = fields;
+  if (isRecord(given)) return given;
+  return only && fields.length === 1 ? { [only.name]: given } : {};
 }
 
 function tableRow(example: Json): Json | undefined {
@@ -94,7 +105,7 @@ function initialValue(field: SchemaField, given: Json | undefined): FieldValue {
   if (field.type === "bool") return field.nullable && value === null ? null : value === true;
   if (field.type === "file" || field.type === "image") return isFile(value) ? value : null;
   if (value === null) return "";
-  if (field.choices || field.type === "json")
+  if (field.choices || field.type === "json" || field.type === "tensor")
     return typeof value === "string" && field.choices ? value : JSON.stringify(value);
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
@@ -113,6 +124,8 @@ function parseField(field: SchemaField, value: FieldValue): Parsed {
       return { value: value === true };
     case "json":
       return parseJson(String(value));
+    case "tensor":
+      return parseTensor(field, String(value));
     case "file":
     case "image":
       return isFile(value) ? { value: { ...value } } : { problem: "Choose a file." };
@@ -155,6 +168,31 @@ export function parseJson(text: string): { value: Json } | { problem: string } {
   }
 }
 
+function parseTensor(field: SchemaField, text: string): Parsed {
+  const parsed = parseJson(text);
+  if ("problem" in parsed || !field.shape) return parsed;
+  const found = shapeOf(parsed.value);
+  const fits =
+    found?.length === field.shape.length &&
+    field.shape.every((size, at) => size === null || size === found[at]);
+  return fits ? parsed : { problem: `A tensor of the shape ${shapeText(field.shape)}, as nested lists.` };
+}
+
+/** The lengths of nested lists, outermost first; null when they are ragged. */
+function shapeOf(value: Json): number[] | null {
+  if (!Array.isArray(value)) return [];
+  const inner = value.map(shapeOf);
+  const [first] = inner;
+  if (!first) return value.length === 0 ? [0] : null;
+  const isEven = inner.every((shape) => shape && shape.join() === first.join());
+  return isEven ? [value.length, ...first] : null;
+}
+
+/** `any × 28 × 28`: sizes that are free are called any. */
+export function shapeText(shape: (number | null)[]): string {
+  return shape.map((size) => size ?? "any").join(" × ") || "one number";
+}
+
 function sampleOf(field: SchemaField): Json {
   if (hasDefault(field)) return field.default as Json;
   const [choice] = field.choices ?? [];
@@ -169,10 +207,19 @@ function sampleOf(field: SchemaField): Json {
       return "text";
     case "json":
       return {};
+    case "tensor":
+      return sampleTensor(field.shape ?? [1]);
     case "file":
     case "image":
       return { name: "file", type: "application/octet-stream", size: 0, data: "" };
   }
+}
+
+const MOST_SAMPLED = 64;
+
+function sampleTensor(shape: (number | null)[]): Json {
+  if (shape.reduce<number>((size, each) => size * (each ?? 1), 1) > MOST_SAMPLED) return [];
+  return shape.reduceRight<Json>((inner, size) => Array.from({ length: size ?? 1 }, () => inner), 0);
 }
 
 function hasDefault(field: SchemaField): boolean {

@@ -33,13 +33,20 @@ export function useVersionActions(model: string, version: Version, production: n
     failed: "Could not stop it",
   });
 
+  const restart = useAction({
+    run: () => api.restartVersion(model, number),
+    done: `Restarting version ${number}; it answers meanwhile`,
+    failed: "Could not restart it",
+  });
+
   return {
     isProduction,
     isRollback,
     promoteTitle,
     isOn: (version.deployment?.desired_replicas ?? 0) > 0,
-    isBusy: setAlias.isPending || start.isPending || stop.isPending,
+    isBusy: setAlias.isPending || start.isPending || stop.isPending || restart.isPending,
     start: () => start.mutate(),
+    restart: () => restart.mutate(),
     async promote() {
       const isSure = await confirm({
         title: isRollback ? `Roll back to version ${number}?` : `Promote version ${number}?`,

@@ -7,6 +7,8 @@ import {
   IconHistory,
   IconKey,
   IconLayoutDashboard,
+  IconLock,
+  IconPlanet,
   IconStack2,
   IconUsers,
 } from "@tabler/icons-react";
@@ -24,9 +26,11 @@ export interface Room {
 
 export const ROOMS: readonly Room[] = [
   { path: "models", title: "Models", icon: IconBoxModel2, letter: "m" },
+  { path: "zoo", title: "Zoo", icon: IconPlanet, letter: "z", needs: "write" },
   { path: "apps", title: "Apps", icon: IconLayoutDashboard, letter: "a" },
   { path: "runs", title: "Runs", icon: IconHistory, letter: "r", needs: "operate" },
   { path: "environments", title: "Environments", icon: IconStack2, letter: "e", needs: "operate" },
+  { path: "secrets", title: "Secrets", icon: IconLock, letter: "p", needs: "write" },
   { path: "keys", title: "Keys", icon: IconKey, letter: "k", needs: "write" },
   { path: "members", title: "Members", icon: IconUsers, letter: "u" },
   { path: "system", title: "System", icon: IconCpu, letter: "s", needs: "system" },

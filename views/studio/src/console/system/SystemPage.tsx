@@ -1,5 +1,6 @@
-import { Alert, Box, Code, SimpleGrid, Table, Text } from "@mantine/core";
-import { useSystemStatus } from "../api/queries";
+import { Alert, Box, Button, Code, Group, SimpleGrid, Table, Text } from "@mantine/core";
+import { api } from "../api/client";
+import { useAction, useSystemStatus, useWheelCache } from "../api/queries";
 import type { ProcessStatus, SystemStatus } from "../api/types";
 import { CopyIcon } from "../ui/Copy";
 import { formatBytes } from "../ui/format";
@@ -75,10 +76,36 @@ function Status({ status }: { status: SystemStatus }) {
                 <CopyIcon text={status.data_dir} label="Copy the data folder" />
               </Box>,
             ],
+            ["Wheel cache", <Wheels key="wheels" />],
           ]}
         />
       </Section>
     </>
+  );
+}
+
+/** What environment builds download once. */
+function Wheels() {
+  const cache = useWheelCache();
+  const prune = useAction({
+    run: () => api.pruneWheelCache(),
+    done: ({ freed_bytes }) => `Freed ${formatBytes(freed_bytes)}`,
+    failed: "Could not prune the wheel cache",
+    after: (client) => client.invalidateQueries({ queryKey: ["wheel-cache"] }),
+  });
+  return (
+    <Group gap="sm">
+      <span>{cache.error ? "not known" : formatBytes(cache.data?.size_bytes)}</span>
+      <Button
+        size="compact-xs"
+        variant="default"
+        loading={prune.isPending}
+        onClick={() => prune.mutate()}
+        disabled={!cache.data?.size_bytes}
+      >
+        Remove what no build would use
+      </Button>
+    </Group>
   );
 }
 

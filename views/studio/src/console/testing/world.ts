@@ -24,6 +24,7 @@ export function model(change: Partial<Model> = {}): Model {
     latest_version: 2,
     production_version: 2,
     aliases: { production: 2 },
+    canaries: {},
     updated_at: AT,
     created_at: AT,
     app: null,
@@ -54,6 +55,8 @@ export function version(number: number, change: Partial<Version> = {}): Version 
     files: [],
     config: {},
     environment: null,
+    environment_name: null,
+    fetched: [],
     aliases: number === 2 ? ["production"] : [],
     deployment: {
       status: "running",

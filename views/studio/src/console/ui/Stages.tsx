@@ -9,6 +9,7 @@ import classes from "./Stages.module.css";
 
 const TITLES: Record<string, string> = {
   upload: "Upload",
+  fetch: "Fetch external data",
   environment: "Environment",
   start: "Start",
   load: "Load the model",

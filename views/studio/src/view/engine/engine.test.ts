@@ -48,6 +48,24 @@ describe("props and outputs", () => {
     expect(problems).toHaveLength(1);
   });
 
+  it("of an input are there although another prop of it waits for somebody else's", async () => {
+    const { engine } = start({
+      nodes: {
+        address: {
+          type: "text-input",
+          at: ["page", "body", "a0"],
+          props: { label: "Address", disabled: "=file.value != ''" },
+        },
+        file: { type: "text-input", at: ["page", "body", "a1"], props: { label: "File" } },
+      },
+    });
+    expect(engine.snapshot("address").props.disabled).toBe(false);
+    expect(engine.snapshot("address").outputs).toEqual({ value: "", valid: true });
+    engine.setLocal("file", { value: "a.png" });
+    await settle();
+    expect(engine.snapshot("address").props.disabled).toBe(true);
+  });
+
   it("of a form are those of the inputs inside it that show", async () => {
     const { engine } = start({
       nodes: {
@@ -125,6 +143,31 @@ describe("actions", () => {
     await calls[0]?.fail("The disk is full.");
     await done;
     expect(toasts).toEqual(["error: The disk is full."]);
+  });
+
+  it("said once in its place is not said again when that place goes away", async () => {
+    const { engine, calls, clock, toasts } = start({
+      queries: { look: { run: "auto", when: "=word.value != ''", in: { word: "=word.value" } } },
+      nodes: {
+        word: { type: "text-input", at: ["page", "body", "a0"], props: { label: "Word" } },
+        seen: {
+          type: "markdown",
+          at: ["page", "body", "a1"],
+          when: "=word.value != ''",
+          props: { text: "=look.data" },
+        },
+      },
+    });
+    engine.setLocal("word", { value: "x" });
+    await settle();
+    clock.pass(1);
+    await settle();
+    await calls[0]?.fail("There is no x.");
+    await settle();
+    expect(engine.snapshot("seen").status.error).toBe("There is no x.");
+    engine.setLocal("word", { value: "" });
+    await settle();
+    expect(toasts).toEqual([]);
   });
 
   it("leave an error to the component that shows the query, if it is on the screen", async () => {

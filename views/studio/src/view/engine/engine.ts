@@ -483,8 +483,9 @@ export class Engine {
   private propsOf(node: LiveNode): JsonObject {
     const props = { ...node.literals };
     for (const prop of node.bound) {
-      const { value } = this.graph.get(`prop.${node.name}.${prop}`) as Computed;
-      props[prop] = value ?? node.kind.defaults[prop] ?? null;
+      // Outputs wait only for the props that feed them: while the view is being set up, others may not be there yet.
+      const computed = this.graph.get(`prop.${node.name}.${prop}`) as Computed | undefined;
+      props[prop] = computed?.value ?? node.kind.defaults[prop] ?? null;
     }
     return props;
   }

@@ -86,18 +86,23 @@ describe("Graph", () => {
     await vi.waitFor(() => expect(runaway).toHaveBeenCalledWith(["a"]));
   });
 
-  it("flushes a thousand bindings within a frame", () => {
+  it("flushes a thousand bindings in one go, each computed once", () => {
+    let computed = 0;
     const graph = sealed((g) => {
       g.source("a", 0);
       for (let index = 0; index < 1000; index++)
-        g.computed(`b${index}`, ["a"], () => (g.get("a") as number) + index);
+        g.computed(`b${index}`, ["a"], () => {
+          computed += 1;
+          return (g.get("a") as number) + index;
+        });
     });
     graph.set("a", 1);
     graph.flush();
-    const began = performance.now();
+    computed = 0;
     graph.set("a", 2);
+    graph.set("a", 3);
     graph.flush();
-    expect(performance.now() - began).toBeLessThan(16);
-    expect(graph.get("b999")).toBe(1001);
+    expect(computed).toBe(1000);
+    expect(graph.get("b999")).toBe(1002);
   });
 });

@@ -186,8 +186,10 @@ export class QueryRunner {
   }
 
   private move(event: QueryEvent): void {
-    this.status = next(this.status, event);
-    this.host.publish(this.status);
+    const status = next(this.status, event);
+    if (status === this.status) return; // told already
+    this.status = status;
+    this.host.publish(status);
   }
 }
 

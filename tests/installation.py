@@ -1,0 +1,180 @@
+"""A whole installation, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+WHEELS = Path.home() / ".cache" / "uv"
+ROOT = Path(__file__).resolve().parents[1]
+TENFOLD = Path(sys.executable).with_name("tenfold")
+START_SECONDS = 120
+
+
+@dataclass
+class Installation:
+    """One `tenfold up` on a folder of its own."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    output: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.output = self.folder / "up.log"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {"TENFOLD_CREDENTIALS": str(self.folder / "credentials.json"), "NO_COLOR": "1"}
+        own |= {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(WHEELS))}  # shared, or each would download anew
+        return {**os.environ, **own, **self.variables}
+
+    def start(self) -> None:
+        with self.output.open("wb") as log:
+            self.process = subprocess.Popen(
+                [TENFOLD, "up", "--data", self.data, "--port", "0", "--gateway-port", "0"]
+                if not self.data.exists()
+                else [TENFOLD, "up", "--data", self.data],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.env,
+                cwd=self.folder,
+            )
+        wait_for(lambda: "Tenfold is ready" in self.said() or self.process_ended(), START_SECONDS)
+        assert not self.process_ended(), self.said()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def said(self) -> str:
+        return self.output.read_text() if self.output.exists() else ""
+
+    def process_ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    @property
+    def profile(self) -> dict[str, str]:
+        profile: dict[str, str] = json.loads((self.folder / "credentials.json").read_text())["profiles"]["local"]
+        return profile
+
+    @property
+    def sign_in_link(self) -> str:
+        return subprocess.run(
+            [TENFOLD, "sign-in-link", "--data", self.data], env=self.env, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    @property
+    def gateway(self) -> str:
+        return self.profile["gateway_url"]
+
+    def api(self, workspace: str = "default", key: str | None = None) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"{self.profile['url']}/api/v1/workspaces/{workspace}",
+            headers={"Authorization": f"Bearer {key or self.profile['key']}"},
+            timeout=60,
+        )
+
+    def pids(self) -> dict[str, int]:
+        """Of the platform's processes, as they are now."""
+        with psycopg.connect(self.database_url) as connection:
+            rows = connection.execute("select kind, pid from processes order by started_at").fetchall()
+        return {kind: pid for kind, pid in rows if Path(f"/proc/{pid}").exists()}
+
+    @property
+    def database_url(self) -> str:
+        ports = json.loads((self.data / "ports.json").read_text())
+        password = (self.data / "postgres" / "password").read_text()
+        return f"postgresql://tenfold:{password}@127.0.0.1:{ports['postgres']}/tenfold"
+
+    def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command as a data scientist would type it, in the repository."""
+        done = subprocess.run(
+            [str(part) for part in command], env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def tenfold(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(TENFOLD, *arguments, check=check)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60, every: float = 0.1) -> Any:
+    """The condition's first truthy value. Fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{condition} was not met within {seconds} s"
+        time.sleep(every)
+
+
+@pytest.fixture
+def new_installation() -> Iterator[Callable[[], Installation]]:
+    """Installations of one test's own; not started yet."""
+    made: list[Installation] = []
+
+    def make() -> Installation:
+        installation = Installation(_new_folder())
+        made.append(installation)
+        return installation
+
+    yield make
+    for installation in made:
+        _end(installation)
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """One for all tests that do not break it."""
+    with running() as installation:
+        yield installation
+
+
+@contextmanager
+def running(**variables: str) -> Iterator[Installation]:
+    """An installation of somebody's own, started with these settings (`TENFOLD_...`), and gone afterwards."""
+    installation = Installation(_new_folder(), variables=variables)
+    try:
+        installation.start()
+        yield installation
+    finally:
+        _end(installation)
+
+
+def _new_folder() -> Path:
+    """Of its own, and open to pass through: as root, PostgreSQL runs as another user."""
+    folder = Path(tempfile.mkdtemp(prefix="tenfold-e2e-"))
+    folder.chmod(0o711)
+    return folder
+
+
+def _end(installation: Installation) -> None:
+    if not installation.process_ended():
+        installation.stop()
+    if "CI" in os.environ:
+        logs = ROOT / "test-output" / "logs" / installation.folder.name
+        if (installation.data / "logs").exists():
+            shutil.copytree(installation.data / "logs", logs, dirs_exist_ok=True)
+    shutil.rmtree(installation.folder, ignore_errors=True)

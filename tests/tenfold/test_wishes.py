@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tenfold.errors import CannotPackage
+from tenfold.packaging.package import Package
+from tenfold.packaging.wishes import Wishes, with_wishes
+
+CONFIG = "# ours\nresources: {cpu: '1', memory: 1Gi}\nsecrets: {OTHER: null}\nruntime: {predict_concurrency: 2}\n"
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Package:
+    root = tmp_path / "package"
+    root.mkdir()
+    (root / "config.yaml").write_text(CONFIG)
+    return Package(root, "custom", is_folder=True)
+
+
+def config_of(package: Package) -> Any:
+    (entry,) = package.manifest()
+    return yaml.safe_load(entry.source.read_text())
+
+
+def test_wishes_go_into_the_configuration_that_is_sent_and_not_into_the_users_own(
+    package: Package, tmp_path: Path
+) -> None:
+    wishes = Wishes({"memory": "4Gi", "cpu": 2}, {"max_size": 32, "max_wait_ms": 5}, ["HF_TOKEN"], "What it is")
+    wishes.check()
+    assert config_of(with_wishes(package, wishes, tmp_path / "scratch")) == {
+        "resources": {"cpu": "2", "memory": "4Gi"},
+        "secrets": {"HF_TOKEN": None, "OTHER": None},
+        "runtime": {"predict_concurrency": 2, "batch": {"max_size": 32, "max_wait_ms": 5}},
+        "description": "What it is",
+    }
+    assert (package.root / "config.yaml").read_text() == CONFIG
+
+
+def test_without_wishes_the_configuration_is_sent_as_it_is(package: Package, tmp_path: Path) -> None:
+    assert with_wishes(package, Wishes(), tmp_path / "scratch") is package
+
+
+def test_a_batch_that_is_off_stays_a_word(package: Package, tmp_path: Path) -> None:
+    sent = with_wishes(package, Wishes(batch="off"), tmp_path / "scratch")
+    assert config_of(sent)["runtime"]["batch"] == "off"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"resources": "4Gi"}, "resources is '4Gi', and must be a dict"),
+        ({"resources": {"memory": "4 gigs"}}, 'Write memory like "4Gi"'),
+        ({"resources": {"memory": "0Gi"}}, "which is nothing"),
+        ({"resources": {"cpu": True}}, "resources['cpu'] is True"),
+        ({"resources": {"use_gpu": "yes"}}, "must be True or False"),
+        ({"resources": {"ram": "4Gi"}}, "'ram', which is not one of: cpu, memory, accelerator, use_gpu"),
+        ({"batch": "on"}, "batch is 'on'"),
+        ({"batch": {"size": 3}}, "batch has size"),
+        ({"batch": {"max_size": 0}}, "batch['max_size'] is 0"),
+        ({"batch": {"max_wait_ms": -1}}, "batch['max_wait_ms'] is -1"),
+        ({"secrets": "HF_TOKEN"}, "secrets is str, and must be a list of names"),
+        ({"secrets": ["a token/value"]}, "secrets names 'a to…', which is not a name"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_refused_with_how_to_write_it(wishes: dict[str, Any], said: str) -> None:
+    with pytest.raises(CannotPackage) as refused:
+        Wishes(**wishes).check()
+    assert said in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    with pytest.raises(CannotPackage) as refused:
+        Wishes({"cpu": "two"}, "on", ["!"]).check()  # type: ignore[arg-type]
+    assert [word in refused.value.message for word in ("resources", "batch", "secrets")] == [True, True, True]

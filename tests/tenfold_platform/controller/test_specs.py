@@ -1,0 +1,284 @@
+"""What a model's worker is started with: its secrets and no others, its share of the machine, its name, its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from tenfold_deploy.fake import FakeScheduler
+from tenfold_deploy.packages import manifest_digest
+from tenfold_deploy.scheduler import ReplicaSpec
+from tenfold_platform.controller.masks import Masks
+from tenfold_platform.controller.probe import Health
+from tenfold_platform.controller.reconcile import Reconciler
+from tenfold_platform.db import transaction
+from tenfold_platform.deployments import service as deployments
+from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
+from tenfold_platform.environments.tables import EnvironmentTable
+from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.ids import new_id
+from tenfold_platform.logs import service as logs
+from tenfold_platform.models.tables import AliasTable, ModelTable, VersionTable
+from tenfold_platform.secrets import service as secrets
+from tenfold_platform.secrets.sealing import Key, Keyring
+
+
+class World:
+    """One version of one model, a fake scheduler, and a worker whose health a test decides."""
+
+    def __init__(self, sessions: sessionmaker[Session], workspace_id: Any, clock: Any, tmp_path: Path) -> None:
+        self.sessions, self.workspace_id, self.clock = sessions, workspace_id, clock
+        self.store = ArtifactStore(tmp_path / "artifacts")
+        self.scheduler = FakeScheduler(clock)
+        self.keyring = Keyring([Key(b"k" * 32)])
+        self.health = Health("ready", load_seconds=0.5, memory_bytes=1000)
+        self.workers = tmp_path / "workers"
+        self.reconciler = Reconciler(
+            sessions,
+            self.scheduler,
+            self.store,
+            self.workers,
+            clock,
+            host="here",
+            keyring=self.keyring,
+            masks=Masks(sessions, self.keyring),
+            probe=lambda _: self.health,
+        )
+        stored = self.store.put_bytes(b"class Model: ...")
+        file = {"path": "model/model.py", "digest": stored.digest, "size": 1, "executable": False}
+        with transaction(sessions) as session:
+            environment = EnvironmentTable(
+                id=new_id(),
+                workspace_id=workspace_id,
+                spec_digest="x",
+                requirements=[],
+                state="ready",
+                python_path="/p",
+            )
+            model = ModelTable(id=new_id(), workspace_id=workspace_id, name="hub")
+            session.add_all([environment, model])
+            session.flush()
+            version = VersionTable(
+                id=new_id(),
+                workspace_id=workspace_id,
+                model_id=model.id,
+                number=1,
+                package_digest=manifest_digest([("model/model.py", stored.digest, False)]),
+                files=[file],
+                size_bytes=1,
+                config={"model_class_name": "Model"},
+                memory_bytes=1 << 30,
+                environment_id=environment.id,
+                state="ready",
+            )
+            session.add(version)
+            session.flush()
+            self.deployment_id = deployments.create_for_version(session, version).id
+        self.model_id, self.version_id = model.id, version.id
+
+    def change(self, **values: Any) -> None:
+        with transaction(self.sessions) as session:
+            version = session.get_one(VersionTable, self.version_id)
+            for name, value in values.items():
+                setattr(version, name, value)
+
+    def set_secret(self, name: str, value: str) -> None:
+        with transaction(self.sessions) as session:
+            secrets.put(session, self.keyring, self.workspace_id, name, value, description=None, updated_by="somebody")
+
+    def alias(self, name: str, **canary: Any) -> None:
+        with transaction(self.sessions) as session:
+            session.add(AliasTable(model_id=self.model_id, name=name, version_id=self.version_id, **canary))
+
+    def start(self, passes: int = 3) -> ReplicaSpec:
+        self.passes(passes)
+        return self.scheduler.started[-1]
+
+    def passes(self, count: int = 3) -> None:
+        for _ in range(count):
+            self.reconciler.reconcile(self.deployment_id)
+
+    def restart(self) -> None:
+        with transaction(self.sessions) as session:
+            deployments.restart(session, session.get_one(DeploymentTable, self.deployment_id))
+
+    def replicas(self) -> list[ReplicaTable]:
+        with self.sessions() as session:
+            return list(session.scalars(select(ReplicaTable).order_by(ReplicaTable.id)))
+
+    def states(self) -> list[str]:
+        return [row.state for row in self.replicas()]
+
+    def log(self) -> str:
+        with self.sessions() as session:
+            subject = deployments.log_subject(self.deployment_id)
+            return "".join(chunk.text for chunk in logs.list_chunks(session, [subject]))
+
+    def version(self) -> VersionTable:
+        with self.sessions() as session:
+            return session.get_one(VersionTable, self.version_id)
+
+
+@pytest.fixture
+def world(sessions: sessionmaker[Session], make_workspace: Callable[..., Any], clock: Any, tmp_path: Path) -> World:
+    return World(sessions, make_workspace().id, clock, tmp_path)
+
+
+def test_a_model_gets_exactly_the_secrets_it_declares(world: World) -> None:
+    world.set_secret("A", "value of A")
+    world.set_secret("B", "value of B")
+    world.change(config={"secrets": {"A": None}})
+    spec = world.start()
+    assert spec.secrets == {"A": "value of A"}
+    assert "value of" not in repr(spec)
+    assert "value of" not in json.dumps([row.handle for row in world.replicas()])
+    assert spec.environment_variables == {}
+
+
+def test_a_declared_secret_that_nobody_set_is_said_and_stops_nothing(world: World) -> None:
+    world.change(config={"secrets": {"A": None, "B": None}}, warnings=[{"path": "x", "message": "another"}])
+    world.set_secret("B", "value of B")
+    assert world.start().secrets == {"B": "value of B"}
+    another, missing = world.version().warnings
+    assert another == {"path": "x", "message": "another"}
+    assert (missing["path"], missing["code"]) == ("secrets.A", "secret_missing")
+    assert "the secret A is declared and not set: tenfold secrets set A" in world.log()
+    world.set_secret("A", "value of A")
+    world.restart()
+    world.passes(1)
+    assert world.scheduler.started[-1].secrets == {"A": "value of A", "B": "value of B"}
+    assert world.version().warnings == [another]
+
+
+def test_a_secret_that_cannot_be_opened_fails_the_start_with_the_reason(world: World) -> None:
+    world.set_secret("A", "value of A")
+    world.change(config={"secrets": {"A": None}})
+    world.keyring.keys[:] = [Key(b"x" * 32)]  # type: ignore[index]
+    world.passes(1)
+    assert world.scheduler.started == []
+    (replica,) = world.replicas()
+    assert "The secret A was sealed with another key" in replica.reason
+    assert "value of" not in world.log()
+
+
+def test_what_a_worker_says_of_its_end_does_not_show_a_secret(world: World) -> None:
+    world.set_secret("A", "value-of-A")
+    world.change(config={"secrets": {"A": None}})
+    world.health = Health("failed", reason="ConnectionError: https://user:value-of-A@host refused")
+    world.passes()
+    assert world.replicas()[0].reason == "ConnectionError: https://user:[secret]@host refused"
+    assert "value-of-A" not in world.log()
+
+
+@pytest.mark.parametrize(("given", "cores"), [("2", 2.0), (3, 3.0), ("500m", 0.5), (0.5, 0.5), (None, None)])
+def test_the_share_of_the_machine(world: World, given: Any, cores: float | None) -> None:
+    world.change(config={"resources": {"cpu": given}})
+    resources = world.start().resources
+    assert (resources.cpu, resources.memory_bytes) == (cores, 1 << 30)
+
+
+def test_the_name_of_the_environment_is_the_alias(world: World) -> None:
+    assert world.start().environment is None
+    world.alias("staging")
+    world.alias("blue")
+    world.restart()
+    world.passes(1)
+    assert world.scheduler.started[-1].environment == {"name": "blue"}
+    world.alias("production")
+    world.restart()
+    world.passes(1)
+    assert world.scheduler.started[-1].environment == {"name": "production"}
+
+
+def test_a_version_in_preparation_is_told_the_alias_that_it_will_get(world: World) -> None:
+    world.change(state="starting", alias_wanted="staging")
+    assert world.start().environment == {"name": "staging"}
+
+
+def test_fetched_files_lie_beside_the_packages_own(world: World) -> None:
+    assert Path(world.start().root or "").name == world.version().package_digest
+    stored = world.store.put_bytes(b"weights")
+    fetched = {"path": "data/w.bin", "digest": stored.digest, "size": 7, "url": "https://example.com/w.bin"}
+    world.change(fetched=[fetched])
+    world.restart()
+    world.passes(1)
+    spec = world.scheduler.started[-1]
+    root = Path(spec.root or "")
+    assert spec.digest == world.version().package_digest != root.name
+    assert (root / "data/w.bin").read_bytes() == b"weights"
+    assert (root / "model/model.py").read_bytes() == b"class Model: ..."
+    other = world.store.put_bytes(b"changed since")
+    world.change(fetched=[{**fetched, "digest": other.digest}])
+    world.restart()
+    world.passes(1)
+    assert (Path(world.scheduler.started[-1].root or "") / "data/w.bin").read_bytes() == b"changed since"
+
+
+def test_memory_is_followed_and_its_peak_kept(world: World) -> None:
+    world.start()
+    for used in (5000, 2000, 2010):
+        world.health = Health("ready", memory_bytes=used)
+        world.passes(1)
+    (replica,) = world.replicas()
+    assert (replica.memory_bytes, replica.peak_memory_bytes) == (2000, 5000)
+    world.health = Health("ready", memory_bytes=3000, peak_memory_bytes=9000)
+    world.passes(1)
+    (replica,) = world.replicas()
+    assert (replica.memory_bytes, replica.peak_memory_bytes) == (3000, 9000)
+
+
+def test_a_restart_replaces_what_serves_only_when_its_successor_is_ready(world: World) -> None:
+    world.start()
+    world.restart()
+    world.health = Health("loading")
+    world.passes(1)
+    assert world.states() == ["ready", "pending"] or world.states() == ["ready", "starting"]
+    world.passes(2)
+    assert world.states() == ["ready", "loading"]
+    world.health = Health("ready")
+    world.passes(1)
+    assert world.states() == ["ready", "ready"]
+    world.passes(1)
+    assert world.states() == ["draining", "ready"]
+    world.clock.advance(seconds=2)
+    world.passes(3)
+    assert world.states() == ["stopped", "ready"]
+    assert len(world.scheduler.started) == 2
+
+
+def test_a_restart_that_does_not_come_up_leaves_what_serves(world: World) -> None:
+    world.start()
+    world.restart()
+    world.passes(1)
+    world.health = Health("failed", reason="load() raised")
+    for _ in range(4):
+        world.passes(2)
+        world.clock.advance(seconds=70)
+    assert world.states()[0] == "ready"
+    assert "failed" in world.states()[1:]
+    assert set(world.states()[1:]) <= {"failed", "starting"}
+    with world.sessions() as session:
+        assert session.get_one(DeploymentTable, world.deployment_id).unhealthy_reason == "load() raised"
+
+
+def test_a_restart_of_one_that_is_stopped_starts_it(world: World) -> None:
+    with transaction(world.sessions) as session:
+        deployments.stop(session.get_one(DeploymentTable, world.deployment_id))
+    world.passes()
+    assert world.states() == []
+    world.restart()
+    world.passes()
+    assert world.states() == ["ready"]
+
+
+def test_an_environment_that_is_built_again_keeps_nobody_from_starting(world: World) -> None:
+    with transaction(world.sessions) as session:
+        session.scalars(select(EnvironmentTable)).one().state = "building"
+    world.passes()
+    assert world.states() == ["ready"]
