@@ -432,6 +432,8 @@ def json_value(value: Any) -> Any:
         return [json_value(row) for row in value.astype(object).to_dict("records")]
     if hasattr(value, "toarray"):
         value = value.toarray()
+    if hasattr(value, "numpy") and not hasattr(value, "tolist"):  # TensorFlow's
+        value = value.numpy()
     if hasattr(value, "tolist"):
         return json_value(value.tolist())
     if hasattr(value, "isoformat"):

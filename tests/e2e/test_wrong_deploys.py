@@ -546,12 +546,12 @@ def left_behind(desk: Desk) -> dict[str, set[str]]:
     data = desk.installation.data
     with desk.installation.api() as api:
         environments = api.get("/environments", params={"limit": 200}).json()["items"]
-    ready = {one["id"] for one in environments if one["state"] == "ready"}
+    ready = {one["lock_digest"] for one in environments if one["state"] == "ready"}
     return {
         "laptop": {path.name for path in (desk.folder / "temporary").iterdir()},
         "uploads": {path.name for path in data.glob("upload-*")},
         "store": {path.name for path in (data / "artifacts").glob("incoming/*")},
-        "environments": {path.name for path in (data / "environments").iterdir()} - ready,
+        "environments": {path.name for path in data.glob("environments/*/*")} - ready,
     }
 
 
