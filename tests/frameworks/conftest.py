@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..installation import ROOT, Installation
 
 HERE = Path(__file__).parent
 OUTPUT = ROOT / "test-output"
-PYTHON = "3.11"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FRAMEWORKS = (
     "lightgbm",
     "mlflow-skinny",

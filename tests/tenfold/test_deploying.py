@@ -114,6 +114,24 @@ def test_a_failed_version_says_whose_fault_it_is(
     assert "✗ load" in shown.getvalue()
 
 
+def test_what_the_platform_remarks_is_shown_and_the_size_is_told_first(
+    platform: Any,
+    client: Client,
+    folder: Path,
+    ready: dict[str, Any],
+    make_version: MakeVersion,
+    progress: PlainProgress,
+    shown: io.StringIO,
+) -> None:
+    accept_uploads(platform, folder)
+    warning = {"path": "requirments", "message": "is not a key", "hint": "Did you mean requirements?", "line": 3}
+    platform.answers["POST models/churn/versions"] = make_version(1, warnings=[warning])
+    deploy(folder, client=client, progress=progress)
+    assert "config.yaml: requirments (line 3): is not a key Did you mean requirements?" in shown.getvalue()
+    (asked,) = platform.bodies("POST blobs/missing")
+    assert asked["package_bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def test_without_waiting_nothing_is_watched(
     platform: Any, client: Client, folder: Path, ready: dict[str, Any], progress: PlainProgress
 ) -> None:

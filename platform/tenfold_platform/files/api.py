@@ -8,10 +8,9 @@ from fastapi.concurrency import run_in_threadpool
 from tenfold_platform.auth.permissions import Action
 from tenfold_platform.context import StreamContext, StreamCtx, WorkspaceCtx
 from tenfold_platform.db import transaction
-from tenfold_platform.errors import InvalidInput
 from tenfold_platform.files import service
 from tenfold_platform.files.schemas import Blob, Missing, MissingBody
-from tenfold_platform.files.store import FREE_SOME, ArtifactStore, ArtifactWriter, NoSpace, Stored
+from tenfold_platform.files.store import ArtifactWriter, Stored
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/blobs", tags=["files"])
@@ -37,7 +36,7 @@ async def put_blob(ctx: StreamCtx, digest: DigestPath) -> Blob:
     """The bytes of one file, checked against its SHA-256."""
     ctx.settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
     store = service.make_store(ctx.settings)
-    _check_space(ctx, store)
+    service.check_space(store, ctx.request.headers.get("content-length"))
     limit = min(service.MAX_BLOB_BYTES, ctx.settings.max_package_bytes)
     with store.writer(digest=digest, max_bytes=limit) as writer:
         await _receive(ctx, writer)
@@ -60,13 +59,3 @@ async def _receive(ctx: StreamContext, writer: ArtifactWriter) -> None:
 def _record(ctx: StreamContext, stored: Stored) -> None:
     with transaction(ctx.sessions) as session:
         service.record_blob(session, ctx.workspace.id, stored)
-
-
-def _check_space(ctx: StreamContext, store: ArtifactStore) -> None:
-    declared = ctx.request.headers.get("content-length")
-    if declared is None:
-        return
-    if not declared.isdecimal():
-        raise InvalidInput("Content-Length must be a number.")
-    if int(declared) > store.free_bytes():
-        raise NoSpace("The disk of the artifact store has no room for this file.", hint=FREE_SOME)

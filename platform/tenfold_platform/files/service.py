@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from tenfold_platform.errors import TooLarge
-from tenfold_platform.files.store import ArtifactStore, Stored
+from tenfold_platform.errors import InvalidInput, TooLarge
+from tenfold_platform.files.store import FREE_SOME, ArtifactStore, NoSpace, Stored
 from tenfold_platform.files.tables import BlobTable
 from tenfold_platform.settings import Settings
 
@@ -19,6 +19,16 @@ MAX_BLOB_BYTES = 64 * 1024**3
 
 def make_store(settings: Settings) -> ArtifactStore:
     return ArtifactStore(settings.artifacts_dir, keep_free_bytes=settings.disk_kept_free_bytes)
+
+
+def check_space(store: ArtifactStore, content_length: str | None) -> None:
+    """Raises NoSpace for an upload that says itself that it is more than the disk can take."""
+    if content_length is None:
+        return
+    if not content_length.isdecimal():
+        raise InvalidInput("Content-Length must be a number.")
+    if int(content_length) > store.free_bytes():
+        raise NoSpace("The disk of the artifact store has no room for this file.", hint=FREE_SOME)
 
 
 def check_package(settings: Settings, size_bytes: int) -> None:

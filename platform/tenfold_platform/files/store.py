@@ -137,7 +137,7 @@ class ArtifactWriter:
         try:
             self._file.write(chunk)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
 
     def commit(self) -> Stored:
         digest = self._hash.hexdigest()
@@ -151,9 +151,10 @@ class ArtifactWriter:
             os.fsync(self._file.fileno())
             self._store._publish(self._path, digest)
         except OSError as error:
-            raise _unwritable(error) from error
+            raise unwritable(error) from error
         return Stored(digest, self._size)
 
 
-def _unwritable(error: OSError) -> NoSpace:
+def unwritable(error: OSError) -> NoSpace:
+    """What a failed write is told as."""
     return NoSpace(f"The artifact store cannot be written to: {error.strerror or error}.", hint=FREE_SOME)

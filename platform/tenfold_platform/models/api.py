@@ -19,7 +19,7 @@ from tenfold_platform.deployments import service as deployments
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.errors import Conflict, NotFound
 from tenfold_platform.files import service as files
-from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.files.store import ArtifactStore, unwritable
 from tenfold_platform.idempotency import service as idempotency
 from tenfold_platform.logs import service as logs
 from tenfold_platform.models import archives, events, linting, service, traffic
@@ -110,15 +110,11 @@ async def create_version_from_archive(
     ctx: StreamCtx, model: Name, alias: Name | None = None, environment: Name | None = None
 ) -> Response:
     """A version from a tar, tar.gz or zip of a package folder. With an Idempotency-Key it is made once."""
-    ctx.settings.data_dir.mkdir(parents=True, exist_ok=True)
+    ctx.settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
+    files.check_space(files.make_store(ctx.settings), ctx.request.headers.get("content-length"))
     with tempfile.TemporaryDirectory(dir=ctx.settings.data_dir, prefix="upload-") as folder:
         archive = Path(folder, "archive")
-        file = await asyncio.to_thread(archive.open, "wb")
-        try:
-            async for chunk in ctx.request.stream():
-                await asyncio.to_thread(file.write, chunk)
-        finally:
-            await asyncio.to_thread(file.close)
+        await _receive(ctx, archive)
         try:
             content = await asyncio.to_thread(_version_from_archive, ctx, model, alias, environment, archive)
         except idempotency.AlreadyDone as done:
@@ -281,6 +277,15 @@ def get_version_file(ctx: WorkspaceCtx, model: str, number: int, path: str) -> P
         raise NotFound("The file is not text.") from None
     headers = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox; default-src 'none'"}
     return PlainTextResponse(text, headers=headers)
+
+
+async def _receive(ctx: StreamContext, archive: Path) -> None:
+    try:
+        with archive.open("wb") as file:
+            async for chunk in ctx.request.stream():
+                await asyncio.to_thread(file.write, chunk)
+    except OSError as error:
+        raise unwritable(error) from error
 
 
 def _version_from_archive(

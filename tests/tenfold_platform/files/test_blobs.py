@@ -86,6 +86,18 @@ def test_more_than_the_disk_can_take_is_refused_before_it_is_sent(acme, monkeypa
     assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
 
 
+def test_a_package_that_is_too_large_is_refused_before_it_is_sent(acme, settings):
+    settings.max_package_bytes = 4
+    address = "/api/v1/workspaces/acme/blobs/missing"
+    answers = [acme.post(address, json={"digests": [HELLO], "package_bytes": size}) for size in (4, 5)]
+    assert [answer.status_code for answer in answers] == [200, 413]
+    error = answers[1].json()["error"]
+    assert (error["code"], error["message"]) == ("too_large", "A package may have at most 4 bytes.")
+    assert "TENFOLD_MAX_PACKAGE_BYTES" in error["hint"]
+    assert put(acme).json()["error"]["code"] == "too_large"
+    assert [path for path in settings.artifacts_dir.rglob("*") if path.is_file()] == []
+
+
 @pytest.mark.parametrize("digest", ["x", HELLO.upper(), HELLO + "0", "..%2f..%2fetc%2fpasswd", HELLO[:-1] + "%0a"])
 def test_what_is_no_digest(acme, digest):
     assert put(acme, digest=digest).status_code in {400, 404}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -74,6 +76,22 @@ def test_a_full_disk_is_said_before_it_is_full(store, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1024))
     with pytest.raises(NoSpace):
         store.put_bytes(b"hello")
+
+
+@pytest.mark.parametrize("step", ["fsync", "open"])
+def test_a_disk_that_is_full_all_of_a_sudden(store, tmp_path, monkeypatch, step):
+    """The last bytes, and the folder, are written when all seems done."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with store.writer() as writer:
+        writer.write(b"hello")
+        monkeypatch.setattr(os, step, full)
+        with pytest.raises(NoSpace, match="No space left on device"):
+            writer.commit()
+        monkeypatch.undo()
+    assert [name for name in files_below(tmp_path) if "incoming" in name] == []
 
 
 @pytest.mark.parametrize("digest", ["", "..", "../../etc/passwd", HELLO.upper(), HELLO + "\n", HELLO[:-1], "/" + HELLO])

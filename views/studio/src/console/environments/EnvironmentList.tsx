@@ -118,7 +118,7 @@ function columnsOf(root: string): Columns<EnvironmentItem> {
     column.accessor("size_bytes", {
       header: "On disk",
       meta: { align: "right", hideBelow: 640 },
-      cell: (cell) => formatBytes(cell.getValue()),
+      cell: (cell) => <span style={{ whiteSpace: "nowrap" }}>{formatBytes(cell.getValue())}</span>,
     }),
     column.accessor("wanted_at", {
       header: "Last wanted",

@@ -131,9 +131,10 @@ function Changes({
   same: string;
   mono?: boolean;
 }) {
+  const single = changes.flatMap(singly);
   return (
-    <Section title={title} aside={changes.length > 0 && <Count changes={changes} />} flush>
-      {changes.length === 0 ? (
+    <Section title={title} aside={single.length > 0 && <Count changes={single} />} flush>
+      {single.length === 0 ? (
         <Text p="lg" size="sm" c="dimmed">
           {same}
         </Text>
@@ -141,7 +142,7 @@ function Changes({
         <Box style={{ overflowX: "auto" }}>
           <Table horizontalSpacing="lg" verticalSpacing={8} layout="fixed" miw={560}>
             <Table.Tbody>
-              {changes.map((change) => (
+              {single.map((change) => (
                 <Table.Tr key={change.path}>
                   <Table.Td w="32%">
                     <Text
@@ -204,6 +205,26 @@ function Files({ files }: { files: PackageFileChange[] }) {
       )}
     </Section>
   );
+}
+
+/** A change of an object as the changes of its keys. */
+function singly(change: Change): Change[] {
+  const { path, before, after } = change;
+  if (change.kind !== "changed" || !isRecord(before) || !isRecord(after)) return [change];
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
+    .flatMap((key) =>
+      singly({
+        path: `${path}.${key}`,
+        kind: key in before ? (key in after ? "changed" : "removed") : "added",
+        before: before[key] ?? null,
+        after: after[key] ?? null,
+      }),
+    );
+}
+
+function isRecord(value: Json | undefined): value is Record<string, Json> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function Value({ value, kind }: { value: Json | undefined; kind: "before" | "after" | "absent" }) {

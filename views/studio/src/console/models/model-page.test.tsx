@@ -155,7 +155,15 @@ describe("comparing versions", () => {
     to: 2,
     config: [],
     environment: [{ path: "numpy", kind: "changed", before: "1.26.4", after: "2.4.6" }],
-    schema: [{ path: "fields.kind", kind: "added", before: null, after: { type: "str" } }],
+    schema: [
+      { path: "fields.kind", kind: "added", before: null, after: { type: "str" } },
+      {
+        path: "fields.length",
+        kind: "changed",
+        before: { type: "float", maximum: 8 },
+        after: { type: "float", maximum: 10 },
+      },
+    ],
     files: [
       {
         path: "data/model.skops",
@@ -176,6 +184,8 @@ describe("comparing versions", () => {
     expect(screen.getByText("2.4.6")).toBeVisible();
     expect(screen.getByText("data/model.skops")).toBeVisible();
     expect(screen.getByText("The same settings.")).toBeVisible();
+    expect(screen.getByText("fields.length.maximum")).toBeVisible();
+    expect(screen.queryByText("fields.length")).toBeNull();
 
     await at.user.click(screen.getByRole("button", { name: "Swap the two" }));
     expect(at.path()).toBe("/w/default/models/iris/compare?from=2&to=1");

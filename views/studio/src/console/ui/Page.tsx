@@ -77,6 +77,7 @@ export function Section({
   aside,
   children,
   flush = false,
+  className = "",
   ...props
 }: PaperProps & {
   title?: ReactNode;
@@ -85,7 +86,7 @@ export function Section({
   flush?: boolean;
 }) {
   return (
-    <Paper component="section" className={classes.section} {...props}>
+    <Paper component="section" className={`${classes.section} ${className}`} {...props}>
       {(title || aside) && (
         <Group justify="space-between" className={classes.sectionHead} gap="xs">
           <Title order={2} size="h4">

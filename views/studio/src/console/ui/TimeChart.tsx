@@ -22,7 +22,7 @@ interface TimeChartProps {
   emptyText: string;
 }
 
-const WIDTH = 640;
+const WIDTH = 460;
 const HEIGHT = 150;
 const LEFT = 52;
 const BOTTOM = 20;
@@ -101,7 +101,7 @@ export function TimeChart({ title, times, series, kind, format, emptyText }: Tim
                 className={share === 0 ? classes.axis : classes.grid}
               />
               <text x={LEFT - 8} y={y(top * share) + 4} className={classes.tick} textAnchor="end">
-                {isEmpty && share > 0 ? "" : format(top * share)}
+                {share === 0 ? "0" : isEmpty ? "" : format(top * share)}
               </text>
             </g>
           ))}

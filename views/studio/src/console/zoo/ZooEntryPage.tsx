@@ -1,4 +1,5 @@
 import { Anchor, Badge, Box, Group, SimpleGrid, Stack, Text } from "@mantine/core";
+import { lazy, Suspense } from "react";
 import { Link, useParams } from "react-router";
 import { usePlace, useRights, useZooEntry } from "../api/queries";
 import type { ZooEntryDetail } from "../api/types";
@@ -20,6 +21,8 @@ export function Component() {
     </Loaded>
   );
 }
+
+const Markdown = lazy(() => import("../../view/components/markdown/Rendered"));
 
 function EntryScreen({ entry }: { entry: ZooEntryDetail }) {
   const { workspace } = usePlace();
@@ -49,14 +52,9 @@ function EntryScreen({ entry }: { entry: ZooEntryDetail }) {
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
         <Section title="What it does">
           <Stack gap="sm">
-            {entry.description
-              .trim()
-              .split(/\n\s*\n/)
-              .map((paragraph) => (
-                <Text key={paragraph} size="sm" style={{ whiteSpace: "pre-line" }}>
-                  {paragraph.replace(/\n(?![-*] )/g, " ")}
-                </Text>
-              ))}
+            <Suspense fallback={<Text size="sm">{entry.description}</Text>}>
+              <Markdown source={entry.description} />
+            </Suspense>
             {entry.example_note && (
               <Text size="sm" c="dimmed">
                 Try it with: {entry.example_note}

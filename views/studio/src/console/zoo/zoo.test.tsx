@@ -91,6 +91,7 @@ it("tells of an entry what it does, needs and is made of", async () => {
   openConsole("/w/default/zoo/ocr");
 
   await screen.findByRole("heading", { level: 1, name: "Read text in images" });
+  expect(await screen.findByText("printed", { selector: "strong" })).toBeVisible();
   expect(screen.getByText("Not handwriting.")).toBeVisible();
   expect(screen.getByText("onnxruntime>=1.20")).toBeVisible();
   expect(screen.getByRole("link", { name: "receipts" })).toHaveAttribute(
