@@ -98,6 +98,15 @@ def test_a_package_that_is_too_large_is_refused_before_it_is_sent(acme, settings
     assert [path for path in settings.artifacts_dir.rglob("*") if path.is_file()] == []
 
 
+def test_an_archive_that_the_disk_cannot_take_is_refused_before_it_is_sent(acme, settings, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1024**3))
+    address = "/api/v1/workspaces/acme/models/wine/versions/archive"
+    answer = acme.post(address, content=b"x", headers={**BYTES, "Content-Length": str(1024**3)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
+    assert list(settings.data_dir.glob("upload-*")) == []
+    assert acme.get("/api/v1/workspaces/acme/models/wine").status_code in {403, 404}
+
+
 @pytest.mark.parametrize("digest", ["x", HELLO.upper(), HELLO + "0", "..%2f..%2fetc%2fpasswd", HELLO[:-1] + "%0a"])
 def test_what_is_no_digest(acme, digest):
     assert put(acme, digest=digest).status_code in {400, 404}

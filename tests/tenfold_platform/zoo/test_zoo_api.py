@@ -111,7 +111,7 @@ def test_a_deploy_makes_a_model_like_any_other(entries: Path, workspace: Any) ->
     assert version["schema"]["fields"][0]["name"] == "text"
     assert [stage["state"] for stage in version["stages"] if stage["name"] == "app"] == ["waiting"]
     model = workspace.get("/models/echo")
-    assert (model["description"], model["tags"]) == ("**Echo.**", ["echo", "text"])
+    assert (model["description"], model["tags"]) == ("Says what it was told.", ["echo", "text"])
     assert workspace.get("/zoo/echo")["deployed_as"] == ["echo"]
     read = workspace.reader.get(f"{workspace.url}/models/echo/versions/1/files/model/model.py")
     assert read.text == CODE
