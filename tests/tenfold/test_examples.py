@@ -73,7 +73,7 @@ def test_the_digits_package_reads_its_samples(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_digits_folder_is_a_package(tmp_path: Path) -> None:
-    package = package_folder(EXAMPLES / "digits", tmp_path)
+    package = package_folder(EXAMPLES / "digits", "digits", tmp_path)
     assert package.schema is not None
     assert package.schema.output.kind == "scores"
     config = read_package(EXAMPLES / "digits")
