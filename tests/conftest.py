@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -84,6 +85,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         starts_servers = not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
         if starts_servers or any(place in item.nodeid for place in SLOW_PLACES):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """What the browser's pages say when a test fails: where nobody can look at a picture, it is the next best."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("browser")
+    if report.when == "call" and report.failed and browser is not None:
+        for page in [page for context in browser.contexts for page in context.pages]:
+            with contextlib.suppress(Exception):  # a page that hangs must not hide why the test failed
+                page.set_default_timeout(2_000)
+                report.sections.append((f"page {page.url}", page.inner_text("body")[:3000]))
+    return report
 
 
 @dataclass
