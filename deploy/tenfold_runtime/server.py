@@ -345,7 +345,7 @@ class Connection(asyncio.Protocol):
 
     def _is_behind(self) -> bool:
         """Whether a generator has to wait: the caller reads nothing, and no more can be put aside for it."""
-        return self.unsent > _BEHIND_BYTES + self._backlog.room
+        return self._queued > _BEHIND_BYTES or self.unsent > _BEHIND_BYTES + self._backlog.room
 
     def _is_full(self) -> bool:
         return self.unsent > _BEHIND_BYTES
