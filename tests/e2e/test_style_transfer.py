@@ -95,9 +95,11 @@ def share(page: Page, installation: Installation) -> str:
     page.wait_for_url(re.compile(r"/w/default/"))
     page.get_by_role("link", name=labelled("Apps"), exact=True).click()
     page.get_by_role("link", name=labelled("Stylise")).first.click()
-    shown(page.get_by_role("heading", name="Stylise"))
+    page.wait_for_url(re.compile(r"/apps/stylise$"))
+    shown(page.get_by_role("heading", level=1, name="Stylise"))
+    header = page.locator("header").filter(has=page.get_by_role("heading", level=1, name="Stylise"))
     with page.context.expect_page() as opened:
-        page.get_by_role("button", name=labelled("Open")).or_(page.get_by_role("link", name="Open")).first.click()
+        header.get_by_role("link", name=labelled("Open"), exact=True).click()
     view = opened.value
     view.get_by_role("button", name=labelled("A pagoda")).click()
     shown(view.get_by_alt_text("Preview of pagoda.jpg"))
