@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tenfold_platform.zoo.service import get_entry, list_entries
 
@@ -23,8 +23,12 @@ pytestmark = pytest.mark.e2e
 
 READY_SECONDS = 600
 OFFLINE = sorted(entry.name for entry in list_entries() if not entry.text.needs_network)
-SHOWN = ("ocr", "edge-detection", "text-embeddings")
-"""Whose ready-made app is opened as well."""
+SHOWN: dict[str, Callable[[Page], Locator]] = {
+    "ocr": lambda page: page.get_by_text("Invoice 2041"),
+    "edge-detection": lambda page: page.locator("main img[src^='blob:'], main img[src^='data:']"),
+    "text-embeddings": lambda page: page.get_by_role("cell", name="Refunds are paid within five working days."),
+}
+"""Whose ready-made app is opened as well, and what its answer shows."""
 
 
 def _rows(answer: Any, column: str) -> list[Any]:
@@ -129,6 +133,5 @@ def _use_the_app(page: Page, rooms: str, name: str, screenshot: Callable[[Page, 
     """The app that came with it, with its example filled in."""
     page.goto(f"{rooms}/apps/{name}/open")
     page.get_by_role("button", name=re.compile("predict|run|ask", re.I)).first.click()
-    expect(page.get_by_role("progressbar")).to_have_count(0, timeout=120_000)
-    page.wait_for_timeout(500)
+    expect(SHOWN[name](page).first).to_be_visible(timeout=120_000)
     screenshot(page, name)

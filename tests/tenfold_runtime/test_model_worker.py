@@ -364,7 +364,7 @@ def test_is_healthy_is_asked_and_a_slow_one_delays_nothing_for_long(workers) -> 
         import os, time
         class Model:
             def is_healthy(self):
-                if os.path.exists("slow"): time.sleep(3)
+                if os.path.exists("slow"): time.sleep(60)
                 if os.path.exists("broken"): raise RuntimeError("broken")
                 return not os.path.exists("sick")
             def predict(self, x): ...
@@ -383,7 +383,7 @@ def test_is_healthy_is_asked_and_a_slow_one_delays_nothing_for_long(workers) -> 
     (package / "slow").touch()
     started = time.monotonic()
     assert client.health()["healthy"] is True
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 30
 
 
 STREAMS = """

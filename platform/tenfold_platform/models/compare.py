@@ -32,12 +32,15 @@ def compare(
     )
 
 
-def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """By path; the paths of `before` in its order, then those that are new."""
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[Change]:
+    """By path; the paths of `before` in its order, then those that are new. A changed group is its changed keys."""
     found: list[Change] = []
-    for path in dict.fromkeys([*before, *after]):
-        old, new = before.get(path, NOT_THERE), after.get(path, NOT_THERE)
-        if old != new or type(old) is not type(new):
+    for key in dict.fromkeys([*before, *after]):
+        old, new = before.get(key, NOT_THERE), after.get(key, NOT_THERE)
+        path = f"{prefix}{key}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _changes(old, new, f"{path}.")
+        elif old != new or type(old) is not type(new):
             kind = _kind(old is NOT_THERE, new is NOT_THERE)
             old, new = (None if one is NOT_THERE else one for one in (old, new))
             found.append(Change(path=path, kind=kind, before=old, after=new))

@@ -434,7 +434,7 @@ class Running:
     loop: asyncio.AbstractEventLoop
     settings: Settings
 
-    def wait_for(self, condition: Callable[[Gateway], Any], seconds: float = 5.0) -> None:
+    def wait_for(self, condition: Callable[[Gateway], Any], seconds: float = 30.0) -> None:
         """Until the gateway's state is as expected: it follows the database by itself."""
         deadline = time.monotonic() + seconds
         while not condition(self.gateway):

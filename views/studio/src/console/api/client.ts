@@ -102,8 +102,8 @@ export function workspaceApi(workspace: string) {
       }),
     deleteCanary: (name: string, alias: string) =>
       send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}/canary`),
-    modelMetrics: (name: string, minutes: number, version: number | null, signal?: AbortSignal) =>
-      send<ModelMetrics>("GET", `${model(name)}/metrics`, { query: { minutes, version }, signal }),
+    modelMetrics: (name: string, minutes: number, signal?: AbortSignal) =>
+      send<ModelMetrics>("GET", `${model(name)}/metrics`, { query: { minutes }, signal }),
     compareVersions: (name: string, from: number, to: number, signal?: AbortSignal) =>
       send<Comparison>("GET", `${model(name)}/compare`, { query: { from, to }, signal }),
     versionPackageUrl: (name: string, number: number) => `${PREFIX}${version(name, number)}/package`,
@@ -146,7 +146,7 @@ export function workspaceApi(workspace: string) {
     zoo: (signal?: AbortSignal) => send<Page<ZooEntry>>("GET", `${root}/zoo`, { signal }),
     zooEntry: (name: string, signal?: AbortSignal) =>
       send<ZooEntryDetail>("GET", `${root}/zoo/${segment(name)}`, { signal }),
-    deployZooEntry: (entry: string, name: string) =>
+    deployZooEntry: (entry: string, name: string | null) =>
       send<Version>("POST", `${root}/zoo/${segment(entry)}/deploy`, { body: { name } }),
 
     apps: (cursor?: string | null, signal?: AbortSignal) =>

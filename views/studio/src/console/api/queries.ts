@@ -136,7 +136,7 @@ export function useModelMetrics(model: string, minutes: number) {
   const { api, workspace } = usePlace();
   return useQuery({
     queryKey: [workspace.name, "model", model, "metrics", minutes],
-    queryFn: ({ signal }) => api.modelMetrics(model, minutes, null, signal),
+    queryFn: ({ signal }) => api.modelMetrics(model, minutes, signal),
     placeholderData: keepPreviousData,
     refetchInterval: 10_000,
   });
@@ -329,6 +329,8 @@ interface Action<Input, Output> {
   done?: string | ((output: Output, input: Input) => string);
   /** What the title of the toast says when it fails. */
   failed: string;
+  /** Answers an error in another way than by that toast; false where it is none of its own. */
+  refused?: (error: unknown) => boolean;
   after?: (client: QueryClient, output: Output, input: Input) => unknown;
 }
 
@@ -337,6 +339,7 @@ export function useAction<Input = void, Output = unknown>({
   run,
   done,
   failed,
+  refused,
   after,
 }: Action<Input, Output>) {
   const client = useQueryClient();
@@ -348,7 +351,9 @@ export function useAction<Input = void, Output = unknown>({
       await after?.(client, output, input);
       if (place) void client.invalidateQueries({ queryKey: [place.workspace.name] });
     },
-    onError: (error) => toastError(failed, error),
+    onError: (error) => {
+      if (!refused?.(error)) toastError(failed, error);
+    },
   });
 }
 

@@ -102,7 +102,11 @@ function NameMenu({ environment, onEdit }: { environment: NamedEnvironment; onEd
         <Menu.Item leftSection={<IconPencil size={15} />} onClick={onEdit}>
           Edit the requirements
         </Menu.Item>
-        <Menu.Item leftSection={<IconRefresh size={15} />} onClick={() => upgrade.mutate()}>
+        <Menu.Item
+          leftSection={<IconRefresh size={15} />}
+          disabled={environment.coming !== null}
+          onClick={() => upgrade.mutate()}
+        >
           Upgrade to newer packages
         </Menu.Item>
         <Menu.Item color="red" leftSection={<IconTrash size={15} />} onClick={() => void ask()}>

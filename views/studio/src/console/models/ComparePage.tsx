@@ -1,27 +1,24 @@
 import { Badge, Box, Button, Code, Group, Select, Stack, Table, Text } from "@mantine/core";
 import { IconArrowsExchange } from "@tabler/icons-react";
 import { useParams, useSearchParams } from "react-router";
-import { useComparison, useModel, usePlace, useVersions } from "../api/queries";
+import { useComparison, usePlace, useVersions } from "../api/queries";
 import type { Change, Comparison, Json, PackageFileChange, Version } from "../api/types";
 import { formatBytes, plural } from "../ui/format";
 import { Page, Section } from "../ui/Page";
 import { Loaded, Loading } from "../ui/States";
 import classes from "./ComparePage.module.css";
+import { versionOption } from "./version-option";
 
 /** What is not the same in two versions of a model. Which two is in the address. */
 export function Component() {
   const { model: name = "" } = useParams();
   const { workspace } = usePlace();
   const [parameters, setParameters] = useSearchParams();
-  const model = useModel(name);
   const versions = useVersions(name).data ?? [];
   const newest = versions[0]?.number ?? null;
   const to = numberOf(parameters.get("to")) ?? newest;
   const from =
-    numberOf(parameters.get("from")) ??
-    model.data?.production_version ??
-    versions.find(({ number }) => number !== to)?.number ??
-    null;
+    numberOf(parameters.get("from")) ?? versions.find(({ number }) => number !== to)?.number ?? null;
   const comparison = useComparison(name, from, to);
   const choose = (next: { from?: number | null; to?: number | null }) => {
     const chosen = { from, to, ...next };
@@ -85,10 +82,7 @@ function Chooser({
       allowDeselect={false}
       value={value === null ? null : String(value)}
       onChange={(text) => text && onChange(Number(text))}
-      data={versions.map(({ number, aliases }) => ({
-        value: String(number),
-        label: `version ${number}${aliases.length > 0 ? ` (${aliases.join(", ")})` : ""}`,
-      }))}
+      data={versions.map(versionOption)}
     />
   );
 }
@@ -131,10 +125,9 @@ function Changes({
   same: string;
   mono?: boolean;
 }) {
-  const single = changes.flatMap(singly);
   return (
-    <Section title={title} aside={single.length > 0 && <Count changes={single} />} flush>
-      {single.length === 0 ? (
+    <Section title={title} aside={changes.length > 0 && <Count changes={changes} />} flush>
+      {changes.length === 0 ? (
         <Text p="lg" size="sm" c="dimmed">
           {same}
         </Text>
@@ -142,7 +135,7 @@ function Changes({
         <Box style={{ overflowX: "auto" }}>
           <Table horizontalSpacing="lg" verticalSpacing={8} layout="fixed" miw={560}>
             <Table.Tbody>
-              {single.map((change) => (
+              {changes.map((change) => (
                 <Table.Tr key={change.path}>
                   <Table.Td w="32%">
                     <Text
@@ -205,26 +198,6 @@ function Files({ files }: { files: PackageFileChange[] }) {
       )}
     </Section>
   );
-}
-
-/** A change of an object as the changes of its keys. */
-function singly(change: Change): Change[] {
-  const { path, before, after } = change;
-  if (change.kind !== "changed" || !isRecord(before) || !isRecord(after)) return [change];
-  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .filter((key) => JSON.stringify(before[key]) !== JSON.stringify(after[key]))
-    .flatMap((key) =>
-      singly({
-        path: `${path}.${key}`,
-        kind: key in before ? (key in after ? "changed" : "removed") : "added",
-        before: before[key] ?? null,
-        after: after[key] ?? null,
-      }),
-    );
-}
-
-function isRecord(value: Json | undefined): value is Record<string, Json> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function Value({ value, kind }: { value: Json | undefined; kind: "before" | "after" | "absent" }) {

@@ -1,6 +1,6 @@
 import { FileInput, Input, JsonInput, NumberInput, Select, Switch, Textarea } from "@mantine/core";
 import type { SchemaField } from "../api/types";
-import { choiceKey, type FieldValue, type FileValue, shapeText } from "./schema-body";
+import { choiceKey, type FieldValue, type FileValue, tensorText } from "./schema-body";
 
 interface FieldControlProps {
   field: SchemaField;
@@ -13,11 +13,7 @@ interface FieldControlProps {
 export function FieldControl({ field, value, problem, onChange }: FieldControlProps) {
   const shared = {
     label: field.title || field.name,
-    description:
-      field.description ||
-      (field.type === "tensor" && field.shape
-        ? `${field.dtype ?? "numbers"}, ${shapeText(field.shape)}`
-        : undefined),
+    description: field.description || tensorText(field),
     error: problem,
     required:
       !field.nullable &&

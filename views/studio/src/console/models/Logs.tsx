@@ -6,6 +6,7 @@ import type { Model } from "../api/types";
 import { LogViewer } from "../ui/LogViewer";
 import { Section } from "../ui/Page";
 import { Loading } from "../ui/States";
+import { versionOption } from "./version-option";
 
 /** What a version's build and replicas write, as they write it; the one that answers is shown first. */
 export function Logs({ model }: { model: Model }) {
@@ -32,10 +33,7 @@ export function Logs({ model }: { model: Model }) {
           allowDeselect={false}
           value={String(number)}
           onChange={(value) => value && setChosen(Number(value))}
-          data={versions.data.map((version) => ({
-            value: String(version.number),
-            label: `version ${version.number}${version.aliases.length > 0 ? ` (${version.aliases.join(", ")})` : ""}`,
-          }))}
+          data={versions.data.map(versionOption)}
         />
       }
     >

@@ -2,7 +2,7 @@ import { Anchor, Box, SegmentedControl, SimpleGrid, Stack, Table, Text } from "@
 import { useState } from "react";
 import { Link } from "react-router";
 import { useModelMetrics, usePlace } from "../api/queries";
-import type { Model, ModelMetrics, TrafficLine, TrafficTotals } from "../api/types";
+import type { Model, ModelMetrics, TrafficLine, TrafficPoint, TrafficTotals } from "../api/types";
 import { formatBytes, formatSeconds, plural } from "../ui/format";
 import { Section } from "../ui/Page";
 import { Loaded } from "../ui/States";
@@ -13,6 +13,14 @@ const SPANS = [
   { value: "60", label: "1 hour" },
   { value: "1440", label: "1 day" },
   { value: "10080", label: "1 week" },
+];
+
+const VERSION_COLOURS = [
+  "var(--tf-accent)",
+  "var(--tf-warn)",
+  "var(--tf-good)",
+  "var(--mantine-color-grape-5)",
+  "var(--mantine-color-cyan-6)",
 ];
 
 /** How the model is asked and how it answers, over time and by version. */
@@ -45,7 +53,7 @@ export function Metrics({ model }: { model: Model }) {
 function Traffic({ metrics }: { metrics: ModelMetrics }) {
   const { points, totals } = metrics;
   const times = points.map(({ at }) => new Date(at).getTime());
-  const of = (read: (point: (typeof points)[number]) => number | null) => points.map(read);
+  const of = (read: (point: TrafficPoint) => number | null) => points.map(read);
   const calls: Series[] = [
     {
       name: "answered",
@@ -60,6 +68,13 @@ function Traffic({ metrics }: { metrics: ModelMetrics }) {
     { name: "95th", colour: "var(--tf-accent)", values: of((point) => point.p95_seconds) },
     { name: "99th", colour: "var(--tf-warn)", values: of((point) => point.p99_seconds) },
   ];
+  const called = metrics.versions.filter(({ totals }) => totals.requests > 0);
+  const byVersion = (read: (point: TrafficPoint) => number | null): Series[] =>
+    called.map(({ version, points }, index) => ({
+      name: `v${version}`,
+      colour: VERSION_COLOURS[index % VERSION_COLOURS.length] as string,
+      values: points.map(read),
+    }));
   const emptyText = "Nobody has called it in this time.";
   return (
     <Stack gap="lg">
@@ -70,7 +85,7 @@ function Traffic({ metrics }: { metrics: ModelMetrics }) {
           times={times}
           series={calls}
           kind="bars"
-          format={(value) => value.toLocaleString("en-US", { maximumFractionDigits: 1 })}
+          format={formatCount}
           emptyText={emptyText}
         />
         <TimeChart
@@ -81,6 +96,26 @@ function Traffic({ metrics }: { metrics: ModelMetrics }) {
           format={formatSeconds}
           emptyText={emptyText}
         />
+        {called.length > 1 && (
+          <>
+            <TimeChart
+              title="Calls by version"
+              times={times}
+              series={byVersion((point) => point.requests)}
+              kind="bars"
+              format={formatCount}
+              emptyText={emptyText}
+            />
+            <TimeChart
+              title="95th percentile by version"
+              times={times}
+              series={byVersion((point) => point.p95_seconds)}
+              kind="lines"
+              format={formatSeconds}
+              emptyText={emptyText}
+            />
+          </>
+        )}
       </SimpleGrid>
     </Stack>
   );
@@ -164,6 +199,10 @@ function ByVersion({ model, lines }: { model: Model; lines: TrafficLine[] }) {
       </Box>
     </Section>
   );
+}
+
+function formatCount(value: number): string {
+  return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 }
 
 function each(minutes: number): string {

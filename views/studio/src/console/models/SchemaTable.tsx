@@ -2,7 +2,7 @@ import { Box, Table, Text } from "@mantine/core";
 import type { Json, ModelSchema, SchemaField } from "../api/types";
 import { formatNumber } from "../ui/format";
 import { Section } from "../ui/Page";
-import { fieldsOf, shapeText } from "./schema-body";
+import { fieldsOf, tensorText } from "./schema-body";
 
 /** Fields and the kind of answer, in words. */
 export function SchemaTable({ schema }: { schema: ModelSchema | null }) {
@@ -75,11 +75,8 @@ const TYPE_NAMES: Record<SchemaField["type"], string> = {
 };
 
 function typeName(field: SchemaField): string {
-  const shape =
-    field.type === "tensor" && field.shape
-      ? ` of ${field.dtype ?? "numbers"}, ${shapeText(field.shape)}`
-      : "";
-  return `${TYPE_NAMES[field.type] ?? field.type}${shape}${field.nullable ? ", may be empty" : ""}`;
+  const tensor = tensorText(field);
+  return `${TYPE_NAMES[field.type] ?? field.type}${tensor ? ` of ${tensor}` : ""}${field.nullable ? ", may be empty" : ""}`;
 }
 
 function valuesOf({ choices, minimum, maximum, default: preset }: SchemaField): string {

@@ -188,8 +188,13 @@ function shapeOf(value: Json): number[] | null {
   return isEven ? [value.length, ...first] : null;
 }
 
+/** `float32, any × 28 × 28`; null for what is no tensor of a known shape. */
+export function tensorText({ type, dtype, shape }: SchemaField): string | null {
+  return type === "tensor" && shape ? `${dtype ?? "numbers"}, ${shapeText(shape)}` : null;
+}
+
 /** `any × 28 × 28`: sizes that are free are called any. */
-export function shapeText(shape: (number | null)[]): string {
+function shapeText(shape: (number | null)[]): string {
   return shape.map((size) => size ?? "any").join(" × ") || "one number";
 }
 

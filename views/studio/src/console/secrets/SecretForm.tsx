@@ -1,9 +1,10 @@
-import { Button, Group, PasswordInput, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Stack, Switch, Text, Textarea, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useAction, usePlace } from "../api/queries";
 import type { Secret } from "../api/types";
+import classes from "./SecretForm.module.css";
 
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
 
 /** A new secret, or a new value for one that is there. */
 export function SecretForm({ secret, onDone }: { secret: Secret | null; onDone: () => void }) {
@@ -11,6 +12,7 @@ export function SecretForm({ secret, onDone }: { secret: Secret | null; onDone: 
   const [name, setName] = useState(secret?.name ?? "");
   const [value, setValue] = useState("");
   const [description, setDescription] = useState(secret?.description ?? "");
+  const [isShown, setShown] = useState(false);
   const isNameBad = name !== "" && !NAME.test(name);
   const save = useAction({
     run: () => api.setSecret(name, value, description),
@@ -38,14 +40,27 @@ export function SecretForm({ secret, onDone }: { secret: Secret | null; onDone: 
             styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }}
           />
         )}
-        <PasswordInput
-          {...(secret && { "data-autofocus": true })}
-          label="Value"
-          description="It is encrypted, and cannot be read back here."
-          autoComplete="new-password"
-          value={value}
-          onChange={(event) => setValue(event.currentTarget.value)}
-        />
+        <div>
+          <Textarea
+            {...(secret && { "data-autofocus": true })}
+            label="Value"
+            description="One line or many, as it is pasted. It is encrypted, and cannot be read back here."
+            autosize
+            maxRows={8}
+            autoComplete="off"
+            spellCheck={false}
+            value={value}
+            onChange={(event) => setValue(event.currentTarget.value)}
+            classNames={{ input: isShown ? "" : classes.hidden }}
+          />
+          <Switch
+            size="xs"
+            mt={6}
+            label="Show it"
+            checked={isShown}
+            onChange={(event) => setShown(event.currentTarget.checked)}
+          />
+        </div>
         <TextInput
           label="What it is for"
           value={description}

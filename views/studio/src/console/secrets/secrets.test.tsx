@@ -59,7 +59,8 @@ it("sets a new value, without showing the old one", async () => {
   await at.user.click(await screen.findByRole("menuitem", { name: "Set a new value", hidden: true }));
   const dialog = within(await screen.findByRole("dialog", { name: "New value for HF_TOKEN" }));
   expect(dialog.getByLabelText("Value")).toHaveValue("");
-  await at.user.type(dialog.getByLabelText("Value"), "newer{Enter}");
+  await at.user.type(dialog.getByLabelText("Value"), "newer");
+  await at.user.click(dialog.getByRole("button", { name: "Set it" }));
 
   expect(await screen.findByText("HF_TOKEN is set")).toBeVisible();
   expect(server.last("PUT /secrets/HF_TOKEN")?.body).toEqual({ value: "newer", description: "for the hub" });

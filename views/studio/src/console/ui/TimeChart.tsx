@@ -1,7 +1,7 @@
 import { Box, Group, Text } from "@mantine/core";
 import { type PointerEvent, useId, useMemo, useState } from "react";
 import classes from "./TimeChart.module.css";
-import { linePath, niceMaximum, timeTicks } from "./time-chart";
+import { linePath, momentText, niceMaximum, timeTicks } from "./time-chart";
 
 export interface Series {
   name: string;
@@ -62,7 +62,7 @@ export function TimeChart({ title, times, series, kind, format, emptyText }: Tim
           ))}
           {at !== null && times[shown] !== undefined && (
             <Text size="xs" c="dimmed" component="span" ff="monospace">
-              {clock(times[shown])}
+              {momentText(times[shown], times)}
             </Text>
           )}
         </Group>
@@ -107,7 +107,7 @@ export function TimeChart({ title, times, series, kind, format, emptyText }: Tim
           ))}
           {timeTicks(times).map((index) => (
             <text key={index} x={x(index)} y={HEIGHT - 4} className={classes.tick} textAnchor="middle">
-              {clock(times[index] ?? 0)}
+              {momentText(times[index] ?? 0, times)}
             </text>
           ))}
           {at !== null && (
@@ -200,13 +200,6 @@ function valueText(
 ): string {
   const time = times[index];
   if (time === undefined) return "nothing yet";
-  return [clock(time), ...series.map(({ name, values }) => `${name} ${told(values[index], format)}`)].join(
-    ", ",
-  );
-}
-
-const hours = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-
-function clock(time: number): string {
-  return hours.format(time);
+  const values = series.map(({ name, values }) => `${name} ${told(values[index], format)}`);
+  return [momentText(time, times), ...values].join(", ");
 }

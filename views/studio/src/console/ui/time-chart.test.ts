@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { linePath, niceMaximum, timeTicks } from "./time-chart";
+import { linePath, momentText, niceMaximum, timeTicks } from "./time-chart";
 
 describe("a chart over time", () => {
   it.each([
@@ -18,6 +18,12 @@ describe("a chart over time", () => {
     expect(timeTicks(Array.from({ length: 60 }, (_, index) => index))).toEqual([5, 15, 25, 35, 45, 55]);
     expect(timeTicks([1, 2])).toEqual([0, 1]);
     expect(timeTicks([])).toEqual([]);
+  });
+
+  it("says the day where a span has several", () => {
+    const noon = new Date(2026, 0, 5, 12).getTime();
+    expect(momentText(noon, [noon - 3600_000, noon])).toBe("12:00");
+    expect(momentText(noon, [noon - 4 * 24 * 3600_000, noon])).toMatch(/^Mon,? 12:00$/);
   });
 
   it("lifts the line where there is no value", () => {

@@ -18,6 +18,21 @@ export function timeTicks(times: number[]): number[] {
   return ticks;
 }
 
+const HOURS = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const DAYS = new Intl.DateTimeFormat("en", {
+  weekday: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
+const DAY_MS = 24 * 3600 * 1000;
+
+/** When a moment of a chart was: with its day where the hour alone could be one of several days. */
+export function momentText(time: number, times: number[]): string {
+  const spanMs = (times.at(-1) ?? 0) - (times[0] ?? 0);
+  return (spanMs > DAY_MS ? DAYS : HOURS).format(time);
+}
+
 /** A line through the values, lifted where there is none. */
 export function linePath(
   values: (number | null)[],

@@ -63,7 +63,32 @@ it("deploys with one click and shows the version come to life", async () => {
 
   await at.user.click(await screen.findByRole("button", { name: "Deploy ocr" }));
   await waitFor(() => expect(at.path()).toBe("/w/default/models/ocr/versions/1"));
-  expect(server.last("POST /zoo/ocr/deploy")?.body).toEqual({ name: "ocr" });
+  expect(server.last("POST /zoo/ocr/deploy")?.body).toEqual({ name: null });
+});
+
+it("asks for another name where the entry's own is somebody's model", async () => {
+  server
+    .on(
+      "POST /zoo/ocr/deploy",
+      failure(409, "name_taken", "There is a model ocr that was not made from this entry."),
+    )
+    .on("GET /models/ocr-zoo", model({ name: "ocr-zoo" }))
+    .on("GET /models/ocr-zoo/versions/1", version(1));
+  const at = openConsole("/w/default/zoo");
+  await at.user.click(await screen.findByRole("button", { name: "Deploy ocr" }));
+  const dialog = await screen.findByRole("dialog", { name: "That name is in use" });
+
+  const name = within(dialog).getByRole("textbox", { name: "Name of the new model" });
+  await at.user.clear(name);
+  await at.user.type(name, "iris");
+  expect(within(dialog).getByText("This becomes a new version of iris.")).toBeVisible();
+  await at.user.clear(name);
+  await at.user.type(name, "ocr-zoo");
+  server.on("POST /zoo/ocr/deploy", version(1));
+  await at.user.click(within(dialog).getByRole("button", { name: "Deploy" }));
+
+  await waitFor(() => expect(at.path()).toBe("/w/default/models/ocr-zoo/versions/1"));
+  expect(server.last("POST /zoo/ocr/deploy")?.body).toEqual({ name: "ocr-zoo" });
 });
 
 it("says why a deploy was refused, and stays", async () => {

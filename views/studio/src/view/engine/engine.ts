@@ -296,21 +296,24 @@ export class Engine {
   private addOutputs(node: LiveNode): void {
     const { name, kind } = node;
     if (kind.outputs.length === 0) return;
-    const feeding = node.bound
-      .filter((prop) => kind.feeds.includes(prop))
-      .map((prop) => `prop.${name}.${prop}`);
+    const feeding = node.bound.filter((prop) => kind.feeds.includes(prop));
     const inside = kind.gathers ? this.inputsInside(name) : [];
     const gathered = inside.flatMap((input) => [
       `out.${input.name}`,
       ...input.path.map((step) => `when.${step}`),
     ]);
-    this.graph.computed(`out.${name}`, [`local.${name}`, ...feeding, ...gathered], () => {
+    const fed = feeding.map((prop) => `prop.${name}.${prop}`);
+    this.graph.computed(`out.${name}`, [`local.${name}`, ...fed, ...gathered], () => {
       const shown = inside.filter((input) => input.path.every((step) => this.graph.get(`when.${step}`)));
       const outputs = Object.fromEntries(
         shown.map((input) => [input.name, this.graph.get(`out.${input.name}`)]),
       );
       const value =
-        kind.outputsOf?.(this.propsOf(node), this.local(name), outputs as Record<string, JsonObject>) ?? {};
+        kind.outputsOf?.(
+          this.propsOf(node, feeding),
+          this.local(name),
+          outputs as Record<string, JsonObject>,
+        ) ?? {};
       this.scope[name] = value;
       return value;
     });
@@ -467,7 +470,7 @@ export class Engine {
     const runs = Object.values(node.events).flatMap((actions) => actions.queries);
     return {
       shown: this.graph.get(`when.${node.name}`) as boolean,
-      props: this.propsOf(node),
+      props: this.propsOf(node, node.bound),
       local: this.local(node.name),
       outputs: this.graph.has(`out.${node.name}`) ? (this.graph.get(`out.${node.name}`) as JsonObject) : {},
       status: {
@@ -480,12 +483,11 @@ export class Engine {
     };
   }
 
-  private propsOf(node: LiveNode): JsonObject {
+  private propsOf(node: LiveNode, bound: readonly string[]): JsonObject {
     const props = { ...node.literals };
-    for (const prop of node.bound) {
-      // Outputs wait only for the props that feed them: while the view is being set up, others may not be there yet.
-      const computed = this.graph.get(`prop.${node.name}.${prop}`) as Computed | undefined;
-      props[prop] = computed?.value ?? node.kind.defaults[prop] ?? null;
+    for (const prop of bound) {
+      const { value } = this.graph.get(`prop.${node.name}.${prop}`) as Computed;
+      props[prop] = value ?? node.kind.defaults[prop] ?? null;
     }
     return props;
   }
