@@ -156,25 +156,53 @@ def new_directory(destination: Path) -> Iterator[Tree]:
         shutil.rmtree(growing, ignore_errors=True)
 
 
+class Names:
+    """Paths that can lie in one folder, on every file system. Raises ArchiveError for one that cannot join them."""
+
+    def __init__(self) -> None:
+        self._spellings: dict[str, tuple[str, Kind]] = {}
+
+    def add_file(self, path: str) -> None:
+        folder, _, _ = path.rpartition("/")
+        if folder:
+            self.add_folder(folder)
+        self._add(path, "file")
+
+    def add_folder(self, path: str) -> None:
+        for end in (match.start() for match in re.finditer(r"/|$", path)):
+            self._add(path[:end], "folder")
+
+    def _add(self, path: str, kind: Kind) -> None:
+        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+        known = self._spellings.get(key)
+        if known is None:
+            self._spellings[key] = (path, kind)
+        elif known[0] != path:
+            message = f"{_shown(path)} and {_shown(known[0])} are one name where upper and lower case are the same"
+            raise ArchiveError("name_collision", message, "Rename one of them.")
+        elif known[1] != kind:
+            raise ArchiveError("name_collision", f"{_shown(path)} is both a file and a folder", "Rename one of them.")
+        elif kind == "file":
+            raise ArchiveError("duplicate_name", f"{_shown(path)} is there twice", "Keep one of the two.")
+
+
 class Tree:
     """A new folder being filled: every file is made below its handle, exactly once, following no link."""
 
     def __init__(self, root_fd: int) -> None:
         self.files: list[ExtractedFile] = []
         self._root_fd = root_fd
-        self._spellings: dict[str, tuple[str, Kind]] = {}
+        self._names = Names()
         self._folder: tuple[str, int] | None = None
 
     def add_folder(self, path: str) -> None:
         """Claim the name of a folder. It is made when a file needs it."""
-        self._claim_folders(check_path(path))
+        self._names.add_folder(check_path(path))
 
     def add_file(self, path: str, chunks: Iterable[bytes], *, executable: bool) -> ExtractedFile:
         """Write `chunks` as the new file `path`."""
         folder, _, name = check_path(path).rpartition("/")
-        if folder:
-            self._claim_folders(folder)
-        self._claim(path, "file")
+        self._names.add_file(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         digest = hashlib.sha256()
         size = 0
@@ -193,23 +221,6 @@ class Tree:
         if self._folder is not None:
             os.close(self._folder[1])
             self._folder = None
-
-    def _claim_folders(self, path: str) -> None:
-        for end in (match.start() for match in re.finditer(r"/|$", path)):
-            self._claim(path[:end], "folder")
-
-    def _claim(self, path: str, kind: Kind) -> None:
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
-        known = self._spellings.get(key)
-        if known is None:
-            self._spellings[key] = (path, kind)
-        elif known[0] != path:
-            message = f"{_shown(path)} and {_shown(known[0])} are one name where upper and lower case are the same"
-            raise ArchiveError("name_collision", message, "Rename one of them.")
-        elif known[1] != kind:
-            raise ArchiveError("name_collision", f"{_shown(path)} is both a file and a folder", "Rename one of them.")
-        elif kind == "file":
-            raise ArchiveError("duplicate_name", f"{_shown(path)} is there twice", "Keep one of the two.")
 
     def _open_folder(self, path: str) -> int:
         """The handle of a folder below the root. The last one is kept: archives list a folder's files together."""

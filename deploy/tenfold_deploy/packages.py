@@ -712,6 +712,9 @@ class _Reader:
         filters = self._patterns(path, entry, "allow_patterns"), self._patterns(path, entry, "ignore_patterns")
         auth = entry.get("auth")
         secret = entry.get("auth_secret_name") or (auth.get("auth_secret_name") if isinstance(auth, dict) else None)
+        if not isinstance(secret, str | None):
+            self._wrong(f"{path}.auth_secret_name", f"{secret!r} is not the name of a secret")
+            return None
         match scheme:
             case "hf":
                 repo, _at, revision = rest.partition("@")

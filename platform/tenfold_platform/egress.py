@@ -209,6 +209,7 @@ class Egress:
         """
         deadline = self.now() + timeout_seconds
         asked = dict(headers or {})
+        _check_headers(asked)
         target = self.check(url)
         for _ in range(MAX_REDIRECTS + 1):
             with self._exchange(target, asked, deadline) as answer:
@@ -342,10 +343,12 @@ class Egress:
             if done > max_bytes:
                 raise _too_large(target.url, max_bytes)
             if self.now() >= deadline:
-                raise EgressFailed(f"{target.url} did not end in time: {done} bytes had come.")
+                raise _too_late(target.url, done)
             write(part)
             if on_progress:
                 on_progress(done, total)
+        if self.now() >= deadline:  # the connection was cut, which reads as its end
+            raise _too_late(target.url, done)
         if total is not None and done != total:
             raise EgressFailed(f"{target.url} ended after {done} of {total} bytes.", hint="Try again.")
         return Downloaded(target.url, done, answer.getheader("Content-Type") or "application/octet-stream")
@@ -394,6 +397,20 @@ def _cut(guard: socket.socket) -> None:
         guard.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # it has ended already
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """The value may be a secret: it is not told."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise EgressRefused(
+                f"What is to be sent as {name} has line breaks or characters that a header cannot have.",
+                hint="Was a secret pasted with a line break at its end? Set it again.",
+            )
+
+
+def _too_late(url: str, done: int) -> EgressFailed:
+    return EgressFailed(f"{url} did not end in time: {done} bytes had come.")
 
 
 def _too_large(url: str, max_bytes: int) -> TooLarge:

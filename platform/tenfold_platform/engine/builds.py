@@ -65,7 +65,7 @@ def build_environment(
     tools: Tools,
 ) -> None:
     """Takes one environment from pending to ready or failed. Does nothing when it is done or somebody else has it."""
-    claim = _claim(sessions, environment_id, owner)
+    claim = _claim(sessions, environments_dir, environment_id, owner)
     if claim is None:
         return
     writer = LogWriter(sessions, subject(environment_id))
@@ -115,22 +115,21 @@ def _resolve_and_build(
 
 def _failed(sessions: sessionmaker[Session], environments_dir: Path, claim: Claim, error: EnvironmentFailed) -> None:
     """A repair that failed leaves an environment as ready as it was."""
-    if claim.is_repair and _is_there(environments_dir, claim):
+    if claim.is_repair and _is_there(environments_dir, claim.workspace_id, claim.lock):
         reason = f"It could not be built again, and stays as it was: {error.message}"
         _finish(sessions, claim, state=EnvironmentState.READY, reason=reason, hint=error.hint or "")
     else:
         _finish(sessions, claim, state=EnvironmentState.FAILED, reason=error.message, hint=error.hint or "")
 
 
-def _is_there(environments_dir: Path, claim: Claim) -> bool:
-    assert claim.lock is not None
+def _is_there(environments_dir: Path, workspace_id: UUID, lock: Lock | None) -> bool:
     try:
-        return is_built(folder_of(environments_dir, claim.workspace_id, claim.lock.digest), claim.lock)
+        return lock is not None and is_built(folder_of(environments_dir, workspace_id, lock.digest), lock)
     except (EnvironmentFailed, OSError, ValueError):
         return False
 
 
-def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) -> Claim | None:
+def _claim(sessions: sessionmaker[Session], environments_dir: Path, environment_id: UUID, owner: str) -> Claim | None:
     with transaction(sessions) as session:
         row = session.scalars(
             select(EnvironmentTable)
@@ -143,9 +142,11 @@ def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) ->
         ).one_or_none()
         if row is None:
             return None
-        is_repair = row.python_path is not None and row.lock is not None
+        lock = Lock(row.lock) if row.lock else None
+        is_repair = row.python_path is not None and lock is not None
         if row.attempts >= MAX_ATTEMPTS:
-            row.state = EnvironmentState.READY if is_repair else EnvironmentState.FAILED
+            is_there = is_repair and _is_there(environments_dir, row.workspace_id, lock)
+            row.state = EnvironmentState.READY if is_there else EnvironmentState.FAILED
             row.reason = f"The build was started {row.attempts} times and never finished."
             row.hint = "The engine ended during each try: look at `tenfold logs engine`, then deploy again."
             return None
@@ -154,7 +155,6 @@ def _claim(sessions: sessionmaker[Session], environment_id: UUID, owner: str) ->
         row.lease_owner = owner
         row.lease_until = func.now() + LEASE
         row.state = EnvironmentState.BUILDING if row.lock else EnvironmentState.RESOLVING
-        lock = Lock(row.lock) if row.lock else None
         return Claim(row.id, row.workspace_id, row.fence, spec_of(row), lock, is_repair)
 
 

@@ -36,6 +36,7 @@ def run(settings: Settings, *, concurrency: int = 4) -> None:
         files.make_store(settings),
         Egress(Allowed.parse(settings.egress_allow)),
         Keyring.of(settings),
+        max_bytes=settings.max_package_bytes,
     )
 
     @celery.task(name="tenfold.fetch_data")  # type: ignore[untyped-decorator]

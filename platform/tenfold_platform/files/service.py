@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from tenfold_platform.errors import InvalidInput, TooLarge
-from tenfold_platform.files.store import FREE_SOME, ArtifactStore, NoSpace, Stored
+from tenfold_platform.files.store import ArtifactStore, Stored
 from tenfold_platform.files.tables import BlobTable
 from tenfold_platform.settings import Settings
 
@@ -27,8 +27,7 @@ def check_space(store: ArtifactStore, content_length: str | None) -> None:
         return
     if not content_length.isdecimal():
         raise InvalidInput("Content-Length must be a number.")
-    if int(content_length) > store.free_bytes():
-        raise NoSpace("The disk of the artifact store has no room for this file.", hint=FREE_SOME)
+    store.require_room(int(content_length))
 
 
 def check_package(settings: Settings, size_bytes: int) -> None:
@@ -43,11 +42,18 @@ def check_package(settings: Settings, size_bytes: int) -> None:
 def missing_digests(session: Session, store: ArtifactStore, workspace_id: UUID, digests: Iterable[str]) -> list[str]:
     """Those that this workspace must still upload (also when another has them): each once, in the order given."""
     wanted = list(dict.fromkeys(digests))
-    rows = session.scalars(
-        select(BlobTable.digest).where(BlobTable.workspace_id == workspace_id, BlobTable.digest.in_(wanted))
-    )
-    present = {digest for digest in rows if store.has(digest)}
+    present = sizes(session, store, workspace_id, wanted)
     return [digest for digest in wanted if digest not in present]
+
+
+def sizes(session: Session, store: ArtifactStore, workspace_id: UUID, digests: Iterable[str]) -> dict[str, int]:
+    """The bytes of each of these files that the workspace has."""
+    rows = session.execute(
+        select(BlobTable.digest, BlobTable.size_bytes).where(
+            BlobTable.workspace_id == workspace_id, BlobTable.digest.in_(list(digests))
+        )
+    )
+    return {digest: size for digest, size in rows if store.has(digest)}
 
 
 def record_blob(session: Session, workspace_id: UUID, stored: Stored) -> None:

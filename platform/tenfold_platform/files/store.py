@@ -67,6 +67,11 @@ class ArtifactStore:
         """How much more fits: what the disk always keeps free is not counted."""
         return max(0, shutil.disk_usage(self._dir).free - self._keep_free_bytes)
 
+    def require_room(self, coming: int = 1) -> None:
+        """Raises NoSpace where so many more bytes would take what the disk keeps free."""
+        if coming > self.free_bytes():
+            raise NoSpace("The disk of the artifact store is full.", hint=FREE_SOME)
+
     def read_bytes(self, digest: str) -> bytes:
         with self.open(digest) as file:
             return file.read()
@@ -88,6 +93,15 @@ class ArtifactStore:
                 writer.write(chunk)
             return writer.commit()
 
+    def adopt(self, file: Path, digest: str) -> None:
+        """Moves in a file of the same disk whose bytes are known to have that digest. Raises NoSpace."""
+        try:
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+            self._publish(file, digest)
+        except OSError as error:
+            raise unwritable(error) from error
+
     @contextmanager
     def writer(self, *, digest: str | None = None, max_bytes: int | None = None) -> Iterator[ArtifactWriter]:
         """For bytes that arrive piece by piece. What was not committed is gone afterwards."""
@@ -95,8 +109,7 @@ class ArtifactStore:
             self.path(digest)
         incoming = self._dir / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
-        if not self.free_bytes():
-            raise NoSpace("The disk of the artifact store is full.", hint=FREE_SOME)
+        self.require_room()
         handle, name = tempfile.mkstemp(dir=incoming)
         file = os.fdopen(handle, "wb")
         try:
@@ -133,6 +146,7 @@ class ArtifactWriter:
         self._size += len(chunk)
         if self._max_bytes is not None and self._size > self._max_bytes:
             raise TooLarge(f"The file is larger than the {self._max_bytes} bytes that one file may have.")
+        self._store.require_room(len(chunk))
         self._hash.update(chunk)
         try:
             self._file.write(chunk)

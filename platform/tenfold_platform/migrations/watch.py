@@ -15,7 +15,9 @@ IGNORED_COLUMNS: dict[str, frozenset[str]] = {
     "workspaces": frozenset(),
     "models": frozenset({"description", "tags", "last_number", "updated_at"}),
     "model_aliases": frozenset({"updated_at"}),
-    "model_versions": frozenset({"stages", "hint", "warnings", "alias_wanted", "ready_at", "fetched"}),
+    "model_versions": frozenset(
+        {"stages", "hint", "warnings", "alias_wanted", "ready_at", "fetched", "environment_name", "zoo_entry"}
+    ),
     "deployments": frozenset({"lease_owner", "lease_until", "fence"}),
     "replicas": frozenset({"handle", "log_offset", "memory_bytes", "peak_memory_bytes"}),
     "apps": frozenset({"description", "draft_revision", "last_number", "made_digest", "updated_at"}),

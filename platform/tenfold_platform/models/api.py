@@ -19,7 +19,7 @@ from tenfold_platform.deployments import service as deployments
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.errors import Conflict, NotFound
 from tenfold_platform.files import service as files
-from tenfold_platform.files.store import ArtifactStore, unwritable
+from tenfold_platform.files.store import ArtifactStore, Stored, unwritable
 from tenfold_platform.idempotency import service as idempotency
 from tenfold_platform.logs import service as logs
 from tenfold_platform.models import archives, events, linting, service, traffic
@@ -111,10 +111,11 @@ async def create_version_from_archive(
 ) -> Response:
     """A version from a tar, tar.gz or zip of a package folder. With an Idempotency-Key it is made once."""
     ctx.settings.artifacts_dir.mkdir(parents=True, exist_ok=True)
-    files.check_space(files.make_store(ctx.settings), ctx.request.headers.get("content-length"))
+    store = files.make_store(ctx.settings)
+    files.check_space(store, ctx.request.headers.get("content-length"))
     with tempfile.TemporaryDirectory(dir=ctx.settings.data_dir, prefix="upload-") as folder:
         archive = Path(folder, "archive")
-        await _receive(ctx, archive)
+        await _receive(ctx, store, archive)
         try:
             content = await asyncio.to_thread(_version_from_archive, ctx, model, alias, environment, archive)
         except idempotency.AlreadyDone as done:
@@ -279,10 +280,11 @@ def get_version_file(ctx: WorkspaceCtx, model: str, number: int, path: str) -> P
     return PlainTextResponse(text, headers=headers)
 
 
-async def _receive(ctx: StreamContext, archive: Path) -> None:
+async def _receive(ctx: StreamContext, store: ArtifactStore, archive: Path) -> None:
     try:
         with archive.open("wb") as file:
             async for chunk in ctx.request.stream():
+                store.require_room(len(chunk))
                 await asyncio.to_thread(file.write, chunk)
     except OSError as error:
         raise unwritable(error) from error
@@ -294,11 +296,13 @@ def _version_from_archive(
     """The new version as the API shows it. Raises AlreadyDone for a repeat."""
     store = files.make_store(ctx.settings)
     repeatable = _repeatable(ctx, archive)
+    entries = archives.unpack(store, archive)  # minutes for a large one, and the same however often: no transaction yet
+    files.check_package(ctx.settings, sum(entry.size for entry in entries))
     with transaction(ctx.sessions) as session:
         if repeatable is not None:
             idempotency.begin(session, repeatable)
-        entries = archives.unpack(session, store, ctx.workspace.id, archive)
-        files.check_package(ctx.settings, sum(entry.size for entry in entries))
+        for entry in entries:
+            files.record_blob(session, ctx.workspace.id, Stored(entry.digest, entry.size))
         body = CreateVersion(files=entries, alias=alias, environment=environment)
         version = service.create_version(
             session, store, ctx.workspace.id, model, body, created_by=ctx.principal.name, now=ctx.clock()

@@ -7,37 +7,39 @@ import io
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy.orm import Session
-
-from tenfold_deploy.archive import ArchiveError, extract_archive
+from tenfold_deploy.archive import DEFAULT_LIMITS, ArchiveError, extract_archive
 from tenfold_platform.errors import InvalidDocument
-from tenfold_platform.files import service as files
-from tenfold_platform.files.store import ArtifactStore, MissingArtifact
+from tenfold_platform.files.store import FREE_SOME, ArtifactStore, MissingArtifact, NoSpace
 from tenfold_platform.models.schemas import PackageFile
 
 PACKED_CHUNK_BYTES = 256 * 1024
 FAST = 1  # weights hardly get smaller, and somebody waits
 
 
-def unpack(session: Session, store: ArtifactStore, workspace_id: UUID, archive: Path) -> list[PackageFile]:
-    """The archive's files, put into the store. Raises InvalidDocument for one that is not to be trusted."""
+def unpack(store: ArtifactStore, archive: Path) -> list[PackageFile]:
+    """The archive's files, put into the store, which lies on the same disk.
+
+    Raises InvalidDocument for an archive that is not to be trusted, NoSpace for one that is more than the disk takes.
+    """
+    room = store.free_bytes()
+    limits = replace(DEFAULT_LIMITS, max_total_bytes=min(DEFAULT_LIMITS.max_total_bytes, room))
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder, archive.open("rb") as stream:
         destination = Path(folder, "package")
         try:
-            extracted = extract_archive(stream, destination)
+            extracted = extract_archive(stream, destination, limits=limits)
         except ArchiveError as error:
+            if error.code == "too_large" and limits.max_total_bytes == room:
+                raise NoSpace("The disk has no room for what is in the archive.", hint=FREE_SOME) from error
             details = [{"path": "", "code": error.code, "message": error.message, "hint": error.hint or ""}]
             raise InvalidDocument(
                 f"The archive was refused: {error.message}", code=error.code, hint=error.hint or "", details=details
             ) from error
         for file in extracted:
-            with (destination / file.path).open("rb") as content:
-                stored = store.put_stream(iter(lambda: content.read(1 << 20), b""))
-            files.record_blob(session, workspace_id, stored)
+            store.adopt(destination / file.path, file.sha256)
     return [
         PackageFile(path=file.path, digest=file.sha256, size=file.size, executable=file.executable)
         for file in extracted

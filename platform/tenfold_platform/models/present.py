@@ -53,9 +53,9 @@ class Presenter:
         )
 
     def versions(self, model: ModelTable, versions: Sequence[VersionTable]) -> list[Version]:
-        aliases = service.aliases_of(self._session, model.id)
+        numbers = {name: alias.number for name, alias in service.aliases_of(self._session, model.id).items()}
         app = self._app_link(model)
-        return [self._version(model, version, aliases, app) for version in versions]
+        return [self._version(model, version, numbers, app) for version in versions]
 
     def version(self, model: ModelTable, version: VersionTable) -> Version:
         return self.versions(model, [version])[0]
@@ -85,7 +85,7 @@ class Presenter:
             files=version.files,
             config=version.config,
             environment=environment(session.get_one(EnvironmentTable, version.environment_id)),
-            environment_name=service.noted(version, service.ENVIRONMENT_NAME),
+            environment_name=version.environment_name,
             fetched=[FetchedFile(**entry) for entry in version.fetched],
             aliases=[name for name, number in aliases.items() if number == version.number],
             deployment=describe_deployment(deployment, deployments.list_replicas(session, deployment.id)),
@@ -98,6 +98,7 @@ class Presenter:
 
     def _summary(self, model: ModelTable) -> dict[str, Any]:
         aliases = service.aliases_of(self._session, model.id)
+        production = aliases.get(service.PRODUCTION)
         shown = self._shown_version(model)
         return {
             "name": model.name,
@@ -106,11 +107,12 @@ class Presenter:
             "framework": shown.framework if shown else "",
             "status": self._status(shown),
             "latest_version": model.last_number or None,
-            "production_version": aliases.get(service.PRODUCTION),
-            "aliases": aliases,
+            "production_version": production.number if production else None,
+            "aliases": {name: alias.number for name, alias in aliases.items()},
             "canaries": {
-                alias: Canary(version=number, percent=percent)
-                for alias, (number, percent) in service.canaries_of(self._session, model.id).items()
+                name: Canary(version=alias.canary, percent=alias.canary_percent)
+                for name, alias in aliases.items()
+                if alias.canary is not None and alias.canary_percent > 0
             },
             "updated_at": model.updated_at,
             "app": self._app_link(model),

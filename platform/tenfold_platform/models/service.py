@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,15 +11,14 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from tenfold_deploy.archive import ArchiveError, check_path
+from tenfold_deploy.archive import ArchiveError, Names, check_path
 from tenfold_deploy.environments import EnvironmentFailed, EnvironmentSpec
 from tenfold_deploy.packages import CONFIG_NAME, PackageConfig, manifest_digest, read_package, starts_from
 from tenfold_expressions import DocumentError
 from tenfold_platform import stages
 from tenfold_platform.deployments import service as deployments
-from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.documents import as_details
 from tenfold_platform.engine.dispatch import send_after_commit
 from tenfold_platform.environments import service as environments
@@ -35,8 +34,6 @@ PRODUCTION = "production"
 FETCH = "fetch"
 UNKNOWN_FRAMEWORK = "custom"
 MAX_READ_BYTES = 4 * 1024 * 1024
-ENVIRONMENT_NAME = "environment"
-ZOO_ENTRY = "zoo"
 READ_BY_THE_PLATFORM = ("config.yaml", "config.yml", "pyproject.toml", "uv.lock", "examples.yaml")
 
 
@@ -104,25 +101,26 @@ def schemas_by_reference(session: Session, workspace_id: UUID) -> dict[str, dict
     return found
 
 
-def aliases_of(session: Session, model_id: UUID) -> dict[str, int]:
+@dataclass(frozen=True)
+class Alias:
+    """The number of the version it means; of the one that answers a share of its calls, and that share in percent."""
+
+    number: int
+    canary: int | None
+    canary_percent: float
+
+
+def aliases_of(session: Session, model_id: UUID) -> dict[str, Alias]:
+    """By name, in their order."""
+    tried = aliased(VersionTable)
     rows = session.execute(
-        select(AliasTable.name, VersionTable.number)
+        select(AliasTable.name, VersionTable.number, tried.number, AliasTable.canary_percent)
         .join(VersionTable, VersionTable.id == AliasTable.version_id)
+        .outerjoin(tried, tried.id == AliasTable.canary_version_id)
         .where(AliasTable.model_id == model_id)
         .order_by(AliasTable.name)
     )
-    return {name: number for name, number in rows}
-
-
-def canaries_of(session: Session, model_id: UUID) -> dict[str, tuple[int, float]]:
-    """By alias: the number of the version that answers a share of its calls, and that share in percent."""
-    rows = session.execute(
-        select(AliasTable.name, VersionTable.number, AliasTable.canary_percent)
-        .join(VersionTable, VersionTable.id == AliasTable.canary_version_id)
-        .where(AliasTable.model_id == model_id, AliasTable.canary_percent > 0)
-        .order_by(AliasTable.name)
-    )
-    return {name: (number, percent) for name, number, percent in rows}
+    return {name: Alias(number, canary, percent) for name, number, canary, percent in rows}
 
 
 def list_versions(session: Session, model_id: UUID) -> Sequence[VersionTable]:
@@ -136,13 +134,6 @@ def models_of(workspace_id: UUID) -> Select[ModelTable]:
 
 def versions_of(model_id: UUID) -> Select[VersionTable]:
     return select(VersionTable).where(VersionTable.model_id == model_id)
-
-
-def noted(version: VersionTable, what: str) -> str | None:
-    """What was noted when the version was made, beside what its package says: see `create_version`."""
-    ours = (version.config.get("model_metadata") or {}).get("tenfold")
-    found = ours.get(what) if isinstance(ours, dict) else None
-    return found if isinstance(found, str) else None
 
 
 def is_fetching(version: VersionTable) -> bool:
@@ -166,8 +157,7 @@ def create_version(
 ) -> VersionTable:
     """A new version of a model (made when missing), to be built and started.
 
-    What the request leaves out (schema, framework, example) comes from `model_metadata` of the package. What is noted
-    about the making (`noted`) goes beside it, into the version's configuration.
+    What the request leaves out (schema, framework, example) comes from `model_metadata` of the package.
 
     Raises:
         InvalidDocument: the package has problems; all of them are listed.
@@ -198,7 +188,9 @@ def create_version(
         package_digest=manifest_digest((entry.path, entry.digest, entry.executable) for entry in entries),
         files=[entry.model_dump() for entry in entries],
         size_bytes=sum(entry.size for entry in entries),
-        config=_with_notes(starts_from(config), {ENVIRONMENT_NAME: request.environment, ZOO_ENTRY: zoo_entry}),
+        config=starts_from(config),
+        environment_name=request.environment,
+        zoo_entry=zoo_entry,
         memory_bytes=config.resources.memory_bytes,
         framework=about.framework,
         schema=about.schema.model_dump(exclude_none=True) if about.schema else {},
@@ -208,7 +200,7 @@ def create_version(
         alias_wanted=request.alias or (None if has_versions and _has_alias(session, model, PRODUCTION) else PRODUCTION),
         stages=_first_stages(
             environment.state,
-            fetches=bool(config.downloads),
+            fetches=fetches,
             with_app=request.make_app and bool(about.schema),
             now=now,
         ),
@@ -255,15 +247,6 @@ def _about(request: CreateVersion, config: PackageConfig) -> _About:
     return _About(framework, schema)
 
 
-def _with_notes(config: dict[str, Any], notes: Mapping[str, str | None]) -> dict[str, Any]:
-    made = {what: text for what, text in notes.items() if text is not None}
-    if not made:
-        return config
-    metadata = config.get("model_metadata") or {}
-    ours = metadata.get("tenfold")
-    return config | {"model_metadata": metadata | {"tenfold": (ours if isinstance(ours, dict) else {}) | made}}
-
-
 def _first_stages(environment_state: str, *, fetches: bool, with_app: bool, now: datetime) -> list[Any]:
     names = stages.VERSION_STAGES if fetches else tuple(one for one in stages.VERSION_STAGES if one != FETCH)
     made = stages.moved(stages.fresh(names), "upload", "done", now)
@@ -273,23 +256,29 @@ def _first_stages(environment_state: str, *, fetches: bool, with_app: bool, now:
 
 
 def _checked_entries(entries: Sequence[PackageFile]) -> list[PackageFile]:
-    problems: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    for entry in entries:
-        try:
-            check_path(entry.path)
-        except ArchiveError as error:
-            problems.append({"path": entry.path, "message": error.message, "hint": error.hint or ""})
-        if entry.path in seen:
-            problems.append({"path": entry.path, "message": "is listed twice", "hint": ""})
-        seen.add(entry.path)
+    problems = path_problems([], [entry.path for entry in entries])
     if problems:
         raise InvalidDocument("The package has file names that cannot be taken.", details=problems)
     return sorted(entries, key=lambda entry: entry.path)
 
 
+def path_problems(there: Iterable[str], added: Iterable[str]) -> list[dict[str, Any]]:
+    """Why paths cannot be added to a folder that has others."""
+    names = Names()
+    for path in there:
+        names.add_file(path)
+    problems: list[dict[str, Any]] = []
+    for path in added:
+        try:
+            names.add_file(check_path(path))
+        except ArchiveError as error:
+            problems.append({"path": path, "message": error.message, "hint": error.hint or ""})
+    return problems
+
+
 def _require_blobs(session: Session, store: ArtifactStore, workspace_id: UUID, entries: Sequence[PackageFile]) -> None:
-    missing = files.missing_digests(session, store, workspace_id, [entry.digest for entry in entries])
+    there = files.sizes(session, store, workspace_id, [entry.digest for entry in entries])
+    missing = {entry.digest for entry in entries if entry.digest not in there}
     if missing:
         raise Conflict(
             f"{len(missing)} of the package's files are not uploaded yet.",
@@ -297,6 +286,13 @@ def _require_blobs(session: Session, store: ArtifactStore, workspace_id: UUID, e
             hint="PUT them to /blobs/{sha256} first.",
             details=[{"path": entry.path, "digest": entry.digest} for entry in entries if entry.digest in missing],
         )
+    problems = [
+        {"path": entry.path, "message": f"has {there[entry.digest]} bytes, not {entry.size}", "hint": ""}
+        for entry in entries
+        if entry.size != there[entry.digest]
+    ]
+    if problems:
+        raise InvalidDocument("The sizes of the package's files are not those that were uploaded.", details=problems)
 
 
 def _read_config(store: ArtifactStore, entries: Sequence[PackageFile]) -> PackageConfig:
@@ -474,8 +470,3 @@ def delete_model(session: Session, model: ModelTable) -> None:
     for app in users:
         session.delete(app)
     session.execute(delete(ModelTable).where(ModelTable.id == model.id))
-
-
-def deployments_by_version(session: Session, version_ids: Sequence[UUID]) -> Mapping[UUID, DeploymentTable]:
-    rows = session.scalars(select(DeploymentTable).where(DeploymentTable.version_id.in_(version_ids)))
-    return {row.version_id: row for row in rows if row.version_id}

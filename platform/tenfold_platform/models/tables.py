@@ -52,6 +52,8 @@ class VersionTable(HasId, Base):
     example: Mapped[Any | None] = mapped_column(JSONB)
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
+    environment_name: Mapped[str | None]  # the named environment that it was made with
+    zoo_entry: Mapped[str | None]  # the entry that its package came from
     alias_wanted: Mapped[str | None]  # set once the version is ready
     state: Mapped[str] = mapped_column(default=VersionState.PENDING)
     reason: Mapped[str] = mapped_column(default="")

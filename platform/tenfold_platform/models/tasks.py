@@ -11,7 +11,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,11 +22,11 @@ from urllib.parse import quote
 from uuid import UUID
 
 import orjson
-from sqlalchemy import func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import column, func, select, text, true
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenfold_deploy.archive import ArchiveError, check_path
 from tenfold_deploy.packages import Download
 from tenfold_platform import stages
 from tenfold_platform.clock import Clock, utc_now
@@ -35,7 +36,7 @@ from tenfold_platform.egress import Egress, EgressFailed
 from tenfold_platform.engine.builds import LogWriter
 from tenfold_platform.errors import InvalidDocument, PlatformError, TooLarge
 from tenfold_platform.files import service as files
-from tenfold_platform.files.store import FREE_SOME, ArtifactStore, NoSpace
+from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.models import service
 from tenfold_platform.models.tables import VersionState, VersionTable
 from tenfold_platform.secrets import service as secrets
@@ -44,7 +45,6 @@ from tenfold_platform.secrets.sealing import Keyring
 log = logging.getLogger(__name__)
 
 HUB = "https://huggingface.co"
-MAX_VERSION_BYTES = 100 * 1024**3
 MAX_LISTING_BYTES = 32 * 1024**2
 MAX_FILES = 10_000
 FILE_SECONDS = 6 * 3600.0
@@ -85,9 +85,9 @@ class Fetcher:
     store: ArtifactStore
     egress: Egress
     keyring: Keyring
+    max_bytes: int  # of a whole version, with what was uploaded
     clock: Clock = utc_now
     sleep: Callable[[float], None] = time.sleep
-    max_bytes: int = MAX_VERSION_BYTES
     hub: str = HUB
     _slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE), init=False, repr=False)
 
@@ -118,6 +118,13 @@ class Fetcher:
             except PlatformError as error:
                 writer.line(f"failed: {error.message}")
                 self._fail(version_id, error)
+            except SQLAlchemyError:
+                raise  # the controller sends it again
+            except Exception as error:
+                # Sent again, it would only end like this again. Its text is not logged: it may hold a credential.
+                where = "".join(traceback.format_tb(error.__traceback__))
+                log.error("fetching for version %s broke: %s\n%s", version_id, type(error).__name__, where)
+                self._fail(version_id, CannotFetch("The external data could not be fetched: an error of the platform."))
             else:
                 self._finish(version_id, fetched)
 
@@ -127,18 +134,20 @@ class Fetcher:
         if len(wanted) > MAX_FILES:
             raise TooLarge(f"The package asks for {len(wanted)} files; at most {MAX_FILES} are fetched.")
         _check_places(wanted, version)
-        left = self.max_bytes
+        here = self._here_already(version, wanted)
+        left = self.max_bytes - version.size_bytes
         fetched: list[dict[str, Any]] = []
         for number, one in enumerate(wanted, 1):
-            known = self._known(version.workspace_id, one)
+            known = here.get(one.url)
             if known is None:
                 on_log(f"fetching {one.url}")
-                known = self._fetch_one(version, one, left, f"{number} of {len(wanted)}")
-                on_log(f"fetched {one.path}: {_size(known['size'])}, sha256 {known['digest']}")
+                stored = self._fetch_one(version, one, left, f"{number} of {len(wanted)}")
+                on_log(f"fetched {one.path}: {_size(stored['size'])}, sha256 {stored['digest']}")
             else:
-                on_log(f"{one.path} is here already: {_size(known['size'])}")
-            left -= known["size"]
-            fetched.append(known)
+                stored = known | {"path": one.path}
+                on_log(f"{one.path} is here already: {_size(stored['size'])}")
+            left -= stored["size"]
+            fetched.append(stored)
         return fetched
 
     def _expanded(self, version: VersionTable, download: Download, on_log: Callable[[str], None]) -> Iterator[Wanted]:
@@ -151,7 +160,7 @@ class Fetcher:
         on_log(f"{download.key}: listing {repo} at {revision}")
         told = self._listing(download, listing, headers)
         commit = str(told.get("sha") or revision)
-        names = [str(one["rfilename"]) for one in told.get("siblings", ()) if isinstance(one, dict)]
+        names = _names_in(told.get("siblings"))
         chosen = [name for name in names if _matches(name, download)]
         if not chosen:
             raise CannotFetch(
@@ -197,18 +206,20 @@ class Fetcher:
             )
         return {"Authorization": f"Bearer {opened.values[download.secret]}"}
 
-    def _known(self, workspace_id: UUID, wanted: Wanted) -> dict[str, Any] | None:
-        """What an earlier version of the workspace fetched from an address that never changes."""
-        if not wanted.pinned:
-            return None
+    def _here_already(self, version: VersionTable, wanted: Sequence[Wanted]) -> dict[str, dict[str, Any]]:
+        """By address: what this version has fetched before it was interrupted, and what any version of the workspace
+        fetched from an address that never changes."""
+        pinned = [one.url for one in wanted if one.pinned]
+        entries = func.jsonb_array_elements(VersionTable.fetched).table_valued(column("value", JSONB))
+        query = (
+            select(entries.c.value)
+            .select_from(VersionTable)
+            .join(entries, true())
+            .where(VersionTable.workspace_id == version.workspace_id, entries.c.value["url"].astext.in_(pinned))
+        )
         with transaction(self.sessions) as session:
-            found = session.scalars(
-                select(VersionTable.fetched)
-                .where(VersionTable.workspace_id == workspace_id, VersionTable.fetched.contains([{"url": wanted.url}]))
-                .limit(1)
-            ).one_or_none()
-        entry = next((one for one in found or () if one["url"] == wanted.url), None)
-        return entry | {"path": wanted.path} if entry and self.store.has(entry["digest"]) else None
+            found = [*(session.scalars(query) if pinned else ()), *version.fetched]
+        return {one["url"]: one for one in found if self.store.has(one["digest"])}
 
     def _fetch_one(self, version: VersionTable, wanted: Wanted, left: int, number: str) -> dict[str, Any]:
         told_at = 0.0
@@ -218,7 +229,7 @@ class Fetcher:
             nonlocal told_at
             if time.monotonic() - told_at >= PROGRESS_SECONDS:
                 told_at = time.monotonic()
-                self._check_space((total or done) - done)
+                self.store.require_room((total or done) - done)
                 share = f"{100 * done / total:.0f} % of {_size(total)}" if total else _size(done)
                 self._tell(version.id, f"file {number}: {share}")
 
@@ -233,9 +244,12 @@ class Fetcher:
                     on_progress=on_progress,
                 )
                 stored = writer.commit()
+            entry = {"path": wanted.path, "digest": stored.digest, "size": stored.size_bytes, "url": wanted.url}
             with transaction(self.sessions) as session:
                 files.record_blob(session, version.workspace_id, stored)
-            return {"path": wanted.path, "digest": stored.digest, "size": stored.size_bytes, "url": wanted.url}
+                row = self._waiting(session, version.id)
+                row.fetched = [*row.fetched, entry]
+            return entry
 
         try:
             return self._tried(attempt)
@@ -254,18 +268,19 @@ class Fetcher:
                 self.sleep(PAUSE_SECONDS * number)
         raise AssertionError("the last attempt returns or raises")
 
-    def _check_space(self, coming: int) -> None:
-        if coming > self.store.free_bytes():
-            raise NoSpace("The disk of the artifact store has no room for it.", hint=FREE_SOME)
-
     # --- writing it down
 
     def _tell(self, version_id: UUID, detail: str) -> None:
         with transaction(self.sessions) as session:
-            version = session.get(VersionTable, version_id, with_for_update=True)
-            if version is None or not _waits_for_data(version):
-                raise NotWanted
+            version = self._waiting(session, version_id)
             version.stages = stages.moved(version.stages, service.FETCH, "running", self.clock(), detail)
+
+    def _waiting(self, session: Session, version_id: UUID) -> VersionTable:
+        """The version, to be changed. Raises NotWanted when nobody waits for it any more."""
+        version = session.get(VersionTable, version_id, with_for_update=True)
+        if version is None or not _waits_for_data(version):
+            raise NotWanted
+        return version
 
     def _finish(self, version_id: UUID, fetched: list[dict[str, Any]]) -> None:
         with transaction(self.sessions) as session:
@@ -316,19 +331,16 @@ def _waits_for_data(version: VersionTable) -> bool:
 
 def _check_places(wanted: list[Wanted], version: VersionTable) -> None:
     """A repository's file names come from outside: none may lead out, or hide a file of the package."""
-    taken = {entry["path"] for entry in version.files}
-    problems: list[dict[str, Any]] = []
-    for one in wanted:
-        try:
-            check_path(one.path)
-        except ArchiveError as error:
-            problems.append({"path": one.path, "message": error.message, "hint": error.hint or ""})
-        if one.path in taken:
-            problems.append({"path": one.path, "message": "is there already", "hint": "Name another place for it."})
-        taken.add(one.path)
+    problems = service.path_problems([entry["path"] for entry in version.files], [one.path for one in wanted])
     if problems:
         first = f"{problems[0]['path']}: {problems[0]['message']}"
         raise InvalidDocument(f"What is to be fetched cannot be laid out: {first}.", details=problems)
+
+
+def _names_in(siblings: Any) -> list[str]:
+    listed = siblings if isinstance(siblings, list) else ()
+    names = (one.get("rfilename") for one in listed if isinstance(one, dict))
+    return [name for name in names if isinstance(name, str)]
 
 
 def _matches(name: str, download: Download) -> bool:

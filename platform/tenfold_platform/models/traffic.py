@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Row, delete, func, or_, select
 from sqlalchemy.orm import Session
 
-from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, DeploymentTable, ReplicaTable
 from tenfold_platform.gateway.traffic import BOUNDS_SECONDS
-from tenfold_platform.models import service
 from tenfold_platform.models.present import cold_start_seconds
 from tenfold_platform.models.schemas import ModelMetrics, TrafficLine, TrafficPoint, TrafficTotals
 from tenfold_platform.models.tables import ModelTable, TrafficTable, VersionTable
@@ -23,18 +21,8 @@ SHOWN_STEPS = 120
 MAX_STEPS = 1500
 MAX_MINUTES = 31 * 24 * 60
 KEPT_FOR = timedelta(minutes=MAX_MINUTES, days=1)
+LATEST_REPLICAS = 5
 STEPS_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 360, 720, 1440)
-
-
-class Minute(Protocol):
-    """What one row says."""
-
-    minute: datetime
-    requests: int
-    refused: int
-    failed: int
-    seconds: float
-    buckets: list[int]
 
 
 @dataclass
@@ -47,7 +35,7 @@ class Tally:
     seconds: float = 0.0
     buckets: list[int] = field(default_factory=list)
 
-    def add(self, row: Minute) -> None:
+    def add(self, row: Tally | Row[Any]) -> None:
         self.requests += row.requests
         self.refused += row.refused
         self.failed += row.failed
@@ -91,17 +79,6 @@ def step_for(minutes: int) -> int:
     return next((step for step in STEPS_MINUTES if minutes / step <= SHOWN_STEPS), STEPS_MINUTES[-1])
 
 
-def steps(since: datetime, until: datetime, step: timedelta, rows: Iterable[Minute]) -> list[TrafficPoint]:
-    """One point for each step, those without calls included. `since` is the beginning of a step."""
-    count = max(0, -(-(until - since) // step))
-    tallies = [Tally() for _ in range(count)]
-    for row in rows:
-        index = (row.minute - since) // step
-        if 0 <= index < count:
-            tallies[index].add(row)
-    return [TrafficPoint(at=since + index * step, **vars(tally.totals())) for index, tally in enumerate(tallies)]
-
-
 def metrics(
     session: Session,
     model: ModelTable,
@@ -115,17 +92,24 @@ def metrics(
     step = timedelta(minutes=max(step_minutes or step_for(minutes), -(-minutes // MAX_STEPS)))
     until = _floor(now, timedelta(minutes=1)) + timedelta(minutes=1)
     since = _floor(until - timedelta(minutes=minutes), step)
-    shown = [version] if version else list(service.list_versions(session, model.id))
-    rows = _rows(session, [one.id for one in shown], since, until)
-    told = {version.id} if version else {*rows, *_running(session, model)}
-    lines = [_line(session, one, since, until, step, rows.get(one.id, [])) for one in shown if one.id in told]
-    everything = [row for found in rows.values() for row in found]
+    shown = _numbers(session, model, version)
+    tallies = _tallies(session, list(shown), since, until, step)
+    replicas = _replicas(session, list(shown))
+    running = {one for one, found in replicas.items() if any(row.state in LIVE_REPLICA_STATES for row in found)}
+    told = {version.id} if version else {*tallies, *running}
+    nothing = [Tally() for _ in range(_step_count(since, until, step))]
+    lines = [
+        _line(number, since, step, tallies.get(one, nothing), replicas.get(one, []))
+        for one, number in shown.items()
+        if one in told
+    ]
+    whole = [_sum(at) for at in zip(*tallies.values(), strict=True)] or nothing
     return ModelMetrics(
         since=since,
         until=until,
         step_minutes=int(step.total_seconds() // 60),
-        totals=_totals(everything),
-        points=steps(since, until, step, everything),
+        totals=_sum(whole).totals(),
+        points=_points(since, step, whole),
         versions=lines,
     )
 
@@ -136,36 +120,72 @@ def forget_old(session: Session, now: datetime) -> int:
     return int(getattr(result, "rowcount", 0) or 0)
 
 
-def _rows(
-    session: Session, version_ids: Sequence[UUID], since: datetime, until: datetime
-) -> dict[UUID, list[TrafficTable]]:
-    query = (
-        select(TrafficTable)
-        .where(TrafficTable.version_id.in_(version_ids), TrafficTable.minute >= since, TrafficTable.minute < until)
-        .order_by(TrafficTable.minute)
+def _numbers(session: Session, model: ModelTable, version: VersionTable | None) -> dict[UUID, int]:
+    """The versions that are asked about, newest first."""
+    if version is not None:
+        return {version.id: version.number}
+    rows = session.execute(
+        select(VersionTable.id, VersionTable.number)
+        .where(VersionTable.model_id == model.id)
+        .order_by(VersionTable.number.desc())
     )
-    found: dict[UUID, list[TrafficTable]] = {}
-    for row in session.scalars(query):
-        found.setdefault(row.version_id, []).append(row)
+    return {one: number for one, number in rows}
+
+
+def _tallies(
+    session: Session, version_ids: Sequence[UUID], since: datetime, until: datetime, step: timedelta
+) -> dict[UUID, list[Tally]]:
+    """One for each step, of each version that was called at all."""
+    rows = session.execute(
+        select(
+            TrafficTable.version_id,
+            TrafficTable.minute,
+            TrafficTable.requests,
+            TrafficTable.refused,
+            TrafficTable.failed,
+            TrafficTable.seconds,
+            TrafficTable.buckets,
+        ).where(TrafficTable.version_id.in_(version_ids), TrafficTable.minute >= since, TrafficTable.minute < until)
+    )
+    count = _step_count(since, until, step)
+    found: dict[UUID, list[Tally]] = {}
+    for row in rows:
+        if row.version_id not in found:
+            found[row.version_id] = [Tally() for _ in range(count)]
+        found[row.version_id][(row.minute - since) // step].add(row)
+    return found
+
+
+def _replicas(session: Session, version_ids: Sequence[UUID]) -> dict[UUID, list[ReplicaTable]]:
+    """Those that live, and the latest few of each."""
+    age = func.row_number().over(partition_by=ReplicaTable.deployment_id, order_by=ReplicaTable.id.desc())
+    known = (
+        select(ReplicaTable.id, DeploymentTable.version_id, age.label("age"))
+        .join(DeploymentTable, DeploymentTable.id == ReplicaTable.deployment_id)
+        .where(DeploymentTable.version_id.in_(version_ids))
+        .subquery()
+    )
+    rows = session.execute(
+        select(known.c.version_id, ReplicaTable)
+        .join(known, known.c.id == ReplicaTable.id)
+        .where(or_(ReplicaTable.state.in_(LIVE_REPLICA_STATES), known.c.age <= LATEST_REPLICAS))
+    )
+    found: dict[UUID, list[ReplicaTable]] = {}
+    for version_id, replica in rows:
+        found.setdefault(version_id, []).append(replica)
     return found
 
 
 def _line(
-    session: Session,
-    version: VersionTable,
-    since: datetime,
-    until: datetime,
-    step: timedelta,
-    rows: Sequence[TrafficTable],
+    number: int, since: datetime, step: timedelta, tallies: Sequence[Tally], replicas: Sequence[ReplicaTable]
 ) -> TrafficLine:
-    replicas = deployments.list_replicas(session, deployments.of_version(session, version.id).id)
     live = [replica for replica in replicas if replica.state in LIVE_REPLICA_STATES]
     started = [one for one in replicas if one.ready_at is not None]
     newest = max(started, key=lambda one: one.id.int, default=None)
     return TrafficLine(
-        version=version.number,
-        totals=_totals(rows),
-        points=steps(since, until, step, rows),
+        version=number,
+        totals=_sum(tallies).totals(),
+        points=_points(since, step, tallies),
         replicas=len(live),
         memory_bytes=max((one.memory_bytes or 0 for one in live), default=0) or None,
         peak_memory_bytes=max((one.peak_memory_bytes or 0 for one in replicas), default=0) or None,
@@ -173,22 +193,20 @@ def _line(
     )
 
 
-def _running(session: Session, model: ModelTable) -> set[UUID]:
-    """Versions with a replica now."""
-    query = (
-        select(VersionTable.id)
-        .join(DeploymentTable, DeploymentTable.version_id == VersionTable.id)
-        .join(ReplicaTable, ReplicaTable.deployment_id == DeploymentTable.id)
-        .where(VersionTable.model_id == model.id, ReplicaTable.state.in_(LIVE_REPLICA_STATES))
-    )
-    return set(session.scalars(query))
+def _points(since: datetime, step: timedelta, tallies: Sequence[Tally]) -> list[TrafficPoint]:
+    """One for each step, those without calls included."""
+    return [TrafficPoint(at=since + index * step, **vars(tally.totals())) for index, tally in enumerate(tallies)]
 
 
-def _totals(rows: Iterable[Minute]) -> TrafficTotals:
-    tally = Tally()
-    for row in rows:
-        tally.add(row)
-    return tally.totals()
+def _sum(tallies: Iterable[Tally]) -> Tally:
+    whole = Tally()
+    for tally in tallies:
+        whole.add(tally)
+    return whole
+
+
+def _step_count(since: datetime, until: datetime, step: timedelta) -> int:
+    return -(-(until - since) // step)
 
 
 def _floor(at: datetime, step: timedelta) -> datetime:

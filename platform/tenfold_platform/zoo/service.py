@@ -85,17 +85,16 @@ def get_entry(name: str, folder: Path = ENTRIES_DIR) -> Entry:
 
 def deployed_as(session: Session, workspace_id: UUID) -> dict[str, list[str]]:
     """The workspace's models that were made from an entry, by the entry's name."""
-    entry = VersionTable.config["model_metadata"]["tenfold"][models.ZOO_ENTRY].astext
     rows = session.execute(
-        select(entry, ModelTable.name)
+        select(VersionTable.zoo_entry, ModelTable.name)
         .join(ModelTable, ModelTable.id == VersionTable.model_id)
-        .where(VersionTable.workspace_id == workspace_id, entry.is_not(None))
+        .where(VersionTable.workspace_id == workspace_id, VersionTable.zoo_entry.is_not(None))
         .distinct()
         .order_by(ModelTable.name)
     )
     found: dict[str, list[str]] = {}
     for name, model in rows:
-        found.setdefault(name, []).append(model)
+        found.setdefault(str(name), []).append(model)
     return found
 
 
@@ -135,8 +134,8 @@ def deploy(
 
 
 def _was_made_from(session: Session, model: ModelTable, entry: Entry) -> bool:
-    versions = models.list_versions(session, model.id)
-    return bool(versions) and models.noted(versions[0], models.ZOO_ENTRY) == entry.name
+    newest = session.scalars(models.versions_of(model.id).order_by(VersionTable.number.desc()).limit(1)).one_or_none()
+    return newest is not None and newest.zoo_entry == entry.name
 
 
 def _put(session: Session, store: ArtifactStore, workspace_id: UUID, entry: Entry) -> list[PackageFile]:

@@ -464,6 +464,26 @@ def test_who_never_ends_is_cut_off(
         fetch(internet(public, {"example.com": [PUBLIC]}), "http://example.com/", timeout_seconds=0.5)
 
 
+def test_an_answer_of_unknown_length_that_stalls_is_not_taken_for_whole(
+    listen: Callable[..., Listener], internet: Callable[..., Egress]
+) -> None:
+    public = listen(lambda _: None)
+    public.answer = lambda _: (public._open[-1].sendall(b"HTTP/1.1 200 OK\r\n\r\nhel"), None)[1]
+    with pytest.raises(EgressFailed, match="did not end in time: 3 bytes"):
+        fetch(internet(public, {"example.com": [PUBLIC]}), "http://example.com/", timeout_seconds=0.5)
+
+
+@pytest.mark.parametrize("value", ["Bearer a\nb", "Bearer a\r", "Bearer \u00e9", "Bearer \ufeffx", "Bearer a\x00"])
+def test_a_header_that_cannot_be_sent_is_refused_and_not_told(
+    value: str, listen: Callable[..., Listener], internet: Callable[..., Egress]
+) -> None:
+    public = listen()
+    with pytest.raises(EgressRefused, match="Authorization") as caught:
+        fetch(internet(public, {"example.com": [PUBLIC]}), "http://example.com/", headers={"Authorization": value})
+    assert "Bearer" not in str(caught.value)
+    assert public.requests == []
+
+
 def test_a_name_that_does_not_exist_says_so() -> None:
     def nothing(host: str, port: int) -> list[str]:
         raise socket.gaierror(-2, "Name or service not known")

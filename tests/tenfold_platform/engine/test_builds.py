@@ -149,3 +149,15 @@ def test_one_that_never_finishes_is_given_up(world: World) -> None:
     world.build()
     assert world.row().state == "failed"
     assert "never finished" in world.row().reason
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_repair_that_never_finishes_is_ready_only_if_it_is_still_there(
+    is_there: bool, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.build()
+    monkeypatch.setattr(builds, "is_built", lambda *_: is_there)
+    world.change(state="pending", attempts=builds.MAX_ATTEMPTS, lease_until=None)
+    world.build()
+    assert world.row().state == ("ready" if is_there else "failed")
+    assert "never finished" in world.row().reason

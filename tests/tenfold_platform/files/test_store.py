@@ -41,6 +41,26 @@ def test_twice_is_once(store, tmp_path):
     assert len(files_below(tmp_path)) == 1
 
 
+def test_a_disk_that_fills_up_meanwhile_keeps_what_it_must_keep_free(store, tmp_path, monkeypatch):
+    with store.writer() as writer:
+        writer.write(b"hel")
+        monkeypatch.setattr(store, "free_bytes", lambda: 1)
+        writer.write(b"l")
+        with pytest.raises(NoSpace):
+            writer.write(b"lo")
+    assert files_below(tmp_path) == []
+
+
+def test_a_file_that_lies_on_the_disk_already_is_moved_in(store, tmp_path):
+    store.put_bytes(b"other")
+    file = tmp_path / "hello.txt"
+    for _ in range(2):
+        file.write_bytes(b"hello")
+        store.adopt(file, HELLO)
+    assert store.read_bytes(HELLO) == b"hello"
+    assert store.path(HELLO).stat().st_mode & 0o777 == 0o444
+
+
 def test_the_empty_file(store):
     assert store.read_bytes(store.put_stream([]).digest) == b""
 

@@ -85,6 +85,7 @@ def fetcher(
         ArtifactStore(settings.artifacts_dir),
         Egress(Allowed.parse("127.0.0.1/32")),
         KEYRING,
+        max_bytes=1 << 30,
         clock=clock,
         sleep=pauses.append,
         hub=site.url,
@@ -211,8 +212,8 @@ def test_more_than_a_version_may_fetch(
     create: Callable[[str], UUID], look: Callable[[UUID], VersionTable], fetcher: Fetcher, site: Site
 ) -> None:
     site.pages |= {"/a": (200, b"x" * 600), "/b": (200, b"x" * 600)}
-    fetcher.max_bytes = 1000
     id = create(external((f"{site.url}/a", "a"), (f"{site.url}/b", "b")))
+    fetcher.max_bytes = look(id).size_bytes + 1000
     fetcher.fetch(id)
     assert f"data/b: {site.url}/b is larger than the 400 bytes" in look(id).reason
 
@@ -224,8 +225,58 @@ def test_a_place_that_a_file_of_the_package_has_already(
     world.PACKAGE = {**world.PACKAGE, "data/w.bin": b"mine"}
     id = create(external((f"{site.url}/w.bin", "w.bin")))
     fetcher.fetch(id)
-    assert "data/w.bin: is there already" in look(id).reason
+    assert "'data/w.bin' is there twice" in look(id).reason
     assert site.asked == []
+
+
+def test_what_an_interrupted_fetch_has_is_not_fetched_again(
+    create: Callable[[str], UUID],
+    look: Callable[[UUID], VersionTable],
+    fetcher: Fetcher,
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Killed(BaseException):
+        """Ends the engine in the middle."""
+
+    site.pages |= {"/a": (200, b"a"), "/b": (200, b"b")}
+    id = create(external((f"{site.url}/a", "a"), (f"{site.url}/b", "b")))
+    download = Egress.download
+
+    def until_b(self: Egress, url: str, *arguments: Any, **options: Any) -> Any:
+        if url.endswith("/b"):
+            raise Killed
+        return download(self, url, *arguments, **options)
+
+    monkeypatch.setattr(Egress, "download", until_b)
+    with pytest.raises(Killed):
+        fetcher.fetch(id)
+    monkeypatch.undo()
+    fetcher.fetch(id)
+    assert [path for path, _ in site.asked] == ["/a", "/b"]
+    assert [one["path"] for one in look(id).fetched] == ["data/a", "data/b"]
+    assert stage(look(id))["state"] == "done"
+
+
+def test_an_error_that_nobody_thought_of_ends_the_version_and_tells_no_secret(
+    create: Callable[[str], UUID],
+    look: Callable[[UUID], VersionTable],
+    fetcher: Fetcher,
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    credential = "Bearer " + "hf_x"
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise KeyError(credential)
+
+    monkeypatch.setattr(Egress, "download", broken)
+    id = create(external((f"{site.url}/a", "a")))
+    fetcher.fetch(id)
+    assert (look(id).state, stage(look(id))["state"]) == ("failed", "failed")
+    assert "KeyError" in caplog.text
+    assert "hf_x" not in caplog.text + look(id).reason
 
 
 class TestARepositoryOfTheHub:
@@ -263,6 +314,32 @@ class TestARepositoryOfTheHub:
         fetcher.fetch(second)
         assert look(second).fetched == look(first).fetched
         assert [path for path, _ in site.asked[asked:]] == ["/api/models/owner/name/revision/main"]
+
+    @pytest.mark.parametrize(
+        "siblings", [None, "a.bin", [{"name": "a.bin"}], [{"rfilename": None}], ["a.bin"]], ids=str
+    )
+    def test_with_a_list_that_is_none(
+        self,
+        siblings: Any,
+        create: Callable[[str], UUID],
+        look: Callable[[UUID], VersionTable],
+        fetcher: Fetcher,
+        site: Site,
+    ) -> None:
+        self.publish(site, {"sha": "c0ffee", "siblings": siblings})
+        id = create(self.CONFIG)
+        fetcher.fetch(id)
+        assert "has no file that the patterns choose" in look(id).reason
+
+    def test_with_names_that_are_one_on_some_disks_is_refused(
+        self, create: Callable[[str], UUID], look: Callable[[UUID], VersionTable], fetcher: Fetcher, site: Site
+    ) -> None:
+        siblings = [{"rfilename": "README.md"}, {"rfilename": "Readme.md"}]
+        self.publish(site, {"sha": "c0ffee", "siblings": siblings})
+        id = create(self.CONFIG)
+        fetcher.fetch(id)
+        assert "are one name where upper and lower case are the same" in look(id).reason
+        assert len(site.asked) == 1
 
     def test_with_a_name_that_leads_out_is_refused(
         self, create: Callable[[str], UUID], look: Callable[[UUID], VersionTable], fetcher: Fetcher, site: Site
@@ -303,6 +380,24 @@ class TestARepositoryOfTheHub:
         assert stage(look(id))["state"] == "done"
         assert {token for _, token in site.asked} == {"Bearer hf_x"}
         assert "hf_x" not in json.dumps(world.get("/models/wine/versions/2/logs"))
+
+    def test_is_told_of_a_secret_that_cannot_be_sent(
+        self,
+        create: Callable[[str], UUID],
+        look: Callable[[UUID], VersionTable],
+        fetcher: Fetcher,
+        site: Site,
+        sessions: sessionmaker[Session],
+        world: Any,
+    ) -> None:
+        self.publish(site)
+        with transaction(sessions) as session:
+            secrets.put(session, KEYRING, world.workspace.id, "token", "hf_x\nhf_y", description=None, updated_by="me")
+        id = create("secrets: {token: null}\n" + self.CONFIG.replace("ignore", "auth_secret_name: token, ignore"))
+        fetcher.fetch(id)
+        assert "Authorization has line breaks" in look(id).reason
+        assert "hf_" not in look(id).reason + look(id).hint
+        assert site.asked == []
 
 
 def test_a_secret_is_not_sent_unencrypted(

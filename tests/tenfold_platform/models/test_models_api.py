@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_platform.deployments.tables import DeploymentTable
+from tenfold_platform.files.store import ArtifactStore
+from tenfold_platform.migrations import migrate
 from tenfold_platform.models import service
 from tenfold_platform.models.tables import VersionTable
 from tenfold_platform.settings import Settings
@@ -138,6 +140,55 @@ def send_archive(world: Any, data: bytes) -> httpx.Response:
         f"{world.url}/models/wine/versions/archive", content=data, headers={"Content-Type": "application/gzip"}
     )
     return answer
+
+
+def test_an_archive_that_the_disk_cannot_take(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [(regular(path), content) for path, content in world.PACKAGE.items()]
+    monkeypatch.setattr(ArtifactStore, "free_bytes", lambda _: 2000)
+    answer = send_archive(world, archive(*members, (regular("data/zeros"), bytes(100_000))))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "no_space")
+    assert world.get("/models")["items"] == []
+
+
+@pytest.mark.parametrize("size", [0, 5, 10**12])
+def test_a_file_is_as_large_as_it_was_uploaded(world: Any, size: int) -> None:
+    entries = world.upload(world.PACKAGE)
+    entries[0]["size"] = size
+    answer = world.client.post(f"{world.url}/models/wine/versions", json={"files": entries})
+    assert answer.status_code == (413 if size > 2**36 else 422), answer.text
+    assert world.get("/models")["items"] == []
+
+
+def test_names_that_are_one_on_some_disks(world: Any) -> None:
+    answer = world.create({**world.PACKAGE, "data/README.md": b"a", "data/Readme.md": b"b"})
+    assert answer.status_code == 422
+    (detail,) = answer.json()["error"]["details"]
+    assert detail["path"] == "data/Readme.md"
+    assert "upper and lower case" in detail["message"]
+
+
+def test_what_a_package_says_of_itself_is_not_where_it_came_from(world: Any) -> None:
+    config = b"model_metadata: {tenfold: {zoo: digits, environment: mine}}\n"
+    made = world.create({**world.PACKAGE, "config.yaml": config}, name="digits")
+    assert (made.status_code, made.json()["environment_name"]) == (201, None)
+    assert [one["deployed_as"] for one in world.get("/zoo")["items"] if one["name"] == "digits"] == [[]]
+    answer = world.client.post(f"{world.url}/zoo/digits/deploy", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "name_taken")
+
+
+def test_versions_that_kept_their_origin_in_their_config(world: Any, engine: Engine, database_url: str) -> None:
+    world.create()
+    with engine.begin() as connection:
+        connection.execute(
+            text("update model_versions set config = :config"),
+            {"config": '{"model_metadata": {"tenfold": {"zoo": "iris", "environment": "lab", "schema": {}}}}'},
+        )
+        connection.execute(text("alter table model_versions drop column zoo_entry, drop column environment_name"))
+        connection.execute(text("update alembic_version set version_num = '0002'"))
+    migrate(database_url)
+    with engine.connect() as connection:
+        row = connection.execute(text("select zoo_entry, environment_name, config from model_versions")).one()
+    assert tuple(row) == ("iris", "lab", {"model_metadata": {"tenfold": {"schema": {}}}})
 
 
 def test_a_package_can_come_as_one_archive(world: Any) -> None:
