@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from tenfold_platform.defaults import DISK_KEPT_FREE_BYTES, ENVIRONMENTS_KEPT_DAYS, MAX_PACKAGE_BYTES
 from tenfold_platform.errors import PlatformError
 
 console = Console(highlight=False, soft_wrap=True)
@@ -56,7 +57,7 @@ def up(
     ] = False,
     keep_environments: Annotated[
         int, typer.Option(help="Days after which an environment that nothing uses is removed; 0 keeps it.", min=0)
-    ] = 14,
+    ] = ENVIRONMENTS_KEPT_DAYS,
     egress_allow: Annotated[
         str,
         typer.Option(
@@ -67,9 +68,11 @@ def up(
     max_package_bytes: Annotated[
         int,
         typer.Option(
-            envvar="TENFOLD_MAX_PACKAGE_BYTES", help="The most that the files of one model may come to.", min=1
+            envvar="TENFOLD_MAX_PACKAGE_BYTES",
+            help="The most that the files of one version may come to, with what is fetched for it.",
+            min=1,
         ),
-    ] = 64 * 1024**3,
+    ] = MAX_PACKAGE_BYTES,
     disk_kept_free_bytes: Annotated[
         int,
         typer.Option(
@@ -77,7 +80,7 @@ def up(
             help="Uploads are refused before the disk has less than this left.",
             min=0,
         ),
-    ] = 512 * 1024**2,
+    ] = DISK_KEPT_FREE_BYTES,
     allow_unisolated_code: Annotated[
         bool, typer.Option(help="Serve beyond this machine although deployed code is not isolated from it.")
     ] = False,

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tenfold_platform.defaults import DISK_KEPT_FREE_BYTES, ENVIRONMENTS_KEPT_DAYS, MAX_PACKAGE_BYTES
 from tenfold_platform.errors import Forbidden
 
 
@@ -33,13 +34,19 @@ class Settings(BaseSettings):
     gateway_port: int = 7071
     studio_dir: Path | None = Field(None, description="the built studio; found beside the package when not set")
     max_body_bytes: int = 64 * 1024 * 1024
-    max_package_bytes: int = Field(64 * 1024**3, ge=1, description="the most that the files of one model may come to")
+    max_package_bytes: int = Field(
+        MAX_PACKAGE_BYTES, ge=1, description="the most that the files of one version may come to, with what is fetched"
+    )
     disk_kept_free_bytes: int = Field(
-        512 * 1024**2, ge=0, description="uploads and fetches are refused before the disk has less than this left"
+        DISK_KEPT_FREE_BYTES,
+        ge=0,
+        description="uploads and fetches are refused before the disk has less than this left",
     )
     python_downloads: bool = Field(default=False, description="fetch Python versions that the machine does not have")
     environments_kept_days: int = Field(
-        14, ge=0, description="an environment that nothing uses goes so long after it was last asked for; 0: never"
+        ENVIRONMENTS_KEPT_DAYS,
+        ge=0,
+        description="an environment that nothing uses goes so long after it was last asked for; 0: never",
     )
     egress_allow: str = Field(
         default="", description="private networks (10.1.0.0/16) and host names that fetches for users may reach"

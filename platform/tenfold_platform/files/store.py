@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tenfold_platform.defaults import DISK_KEPT_FREE_BYTES
 from tenfold_platform.errors import InvalidInput, NotFound, PlatformError, TooLarge
 
 DIGEST_PATTERN = re.compile(r"[0-9a-f]{64}")
-KEEP_FREE_BYTES = 512 * 1024 * 1024
 FREE_SOME = "Free some space on the platform's machine, then try again."
 
 
@@ -43,7 +43,7 @@ class Stored:
 
 
 class ArtifactStore:
-    def __init__(self, artifacts_dir: Path, *, keep_free_bytes: int = KEEP_FREE_BYTES) -> None:
+    def __init__(self, artifacts_dir: Path, *, keep_free_bytes: int = DISK_KEPT_FREE_BYTES) -> None:
         self._dir = artifacts_dir
         self._keep_free_bytes = keep_free_bytes
 

@@ -27,6 +27,7 @@ from tenfold_deploy.local import LocalScheduler
 from tenfold_deploy.scheduler import ReplicaState
 from tenfold_platform.auth.service import Bootstrap, bootstrap
 from tenfold_platform.db import make_engine, make_sessions
+from tenfold_platform.defaults import DISK_KEPT_FREE_BYTES, ENVIRONMENTS_KEPT_DAYS, MAX_PACKAGE_BYTES
 from tenfold_platform.egress import Allowed
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.heartbeat import plain_url
@@ -66,10 +67,10 @@ class Options:
     allow_unisolated_code: bool = False
     studio_dir: Path | None = None
     python_downloads: bool = False
-    environments_kept_days: int = 14
+    environments_kept_days: int = ENVIRONMENTS_KEPT_DAYS
     egress_allow: str = ""
-    max_package_bytes: int = 64 * 1024**3
-    disk_kept_free_bytes: int = 512 * 1024**2
+    max_package_bytes: int = MAX_PACKAGE_BYTES
+    disk_kept_free_bytes: int = DISK_KEPT_FREE_BYTES
     credentials_file: Path | None = None
 
 
