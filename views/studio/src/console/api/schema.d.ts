@@ -2858,8 +2858,11 @@ export interface components {
         WorkletSummary: {
             /** Description */
             description: string;
-            /** Endpoint */
-            endpoint: string;
+            /**
+             * Endpoint
+             * @description where it is called over HTTP; null without an HTTP trigger
+             */
+            endpoint: string | null;
             /** Graph */
             graph: {
                 [key: string]: unknown;

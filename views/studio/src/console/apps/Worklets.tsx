@@ -47,7 +47,13 @@ function WorkletSection({ worklet }: { worklet: Worklet }) {
           {selected ? <NodeDetails graph={worklet.graph} id={selected} /> : <Ports worklet={worklet} />}
         </Box>
       </Section>
-      <CallFrom title="Its endpoint" call={{ url: worklet.endpoint, body: workletExample(worklet) }} />
+      {worklet.endpoint ? (
+        <CallFrom title="Its endpoint" call={{ url: worklet.endpoint, body: workletExample(worklet) }} />
+      ) : (
+        <Text size="sm" c="dimmed">
+          It has no HTTP trigger, and so no endpoint.
+        </Text>
+      )}
     </Stack>
   );
 }

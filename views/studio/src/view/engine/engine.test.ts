@@ -193,6 +193,24 @@ describe("actions", () => {
     }
   });
 
+  it.each([
+    { props: { text: "=save.error" }, when: "=save.error" },
+    { props: { text: "No." }, when: "=save.error" },
+  ])("fail without a message where a view says it itself: $props.text", async (alert) => {
+    const { engine, calls, toasts } = start({
+      queries: { save: { run: "manual", in: {} } },
+      nodes: {
+        says: { type: "alert", at: ["page", "body", "a0"], ...alert },
+        go: button([{ run: "save" }]),
+      },
+    });
+    void engine.emit("go", "click");
+    await settle();
+    await calls[0]?.fail("No.");
+    expect(engine.snapshot("says").shown).toBe(true);
+    expect(toasts).toEqual([]);
+  });
+
   it("do not start twice for two clicks", async () => {
     const { engine, calls } = start({
       queries: { q: { run: "manual", in: {} } },

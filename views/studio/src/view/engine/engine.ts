@@ -94,6 +94,8 @@ interface LiveNode {
   events: Record<string, ActionList>;
   cells: string[];
   reads: string[];
+  /** The queries whose errors it says: those it reads, and those whose `error` it looks at itself. */
+  tells: Set<string>;
   snapshot: NodeSnapshot | null;
   dirty: boolean;
 }
@@ -251,6 +253,7 @@ export class Engine {
     const literals: JsonObject = { ...kind.defaults };
     const bound: string[] = [];
     const reads = new Set<string>();
+    const tells = new Set(spec.when === undefined ? [] : errorsIn(bindOrProblem(spec.when)));
     this.graph.source(`local.${name}`, {});
     for (const [prop, value] of Object.entries(spec.props ?? {})) {
       const binding = bindOrProblem(value);
@@ -260,7 +263,11 @@ export class Engine {
         continue;
       } else {
         this.graph.computed(`prop.${name}.${prop}`, this.cellsOf(binding), () => this.compute(binding));
-        for (const query of this.dataReads(binding)) reads.add(query);
+        for (const query of this.dataReads(binding)) {
+          reads.add(query);
+          tells.add(query);
+        }
+        for (const query of errorsIn(binding)) tells.add(query);
       }
       bound.push(prop);
     }
@@ -280,6 +287,7 @@ export class Engine {
       events,
       cells,
       reads: [...reads],
+      tells,
       snapshot: null,
       dirty: true,
     });
@@ -374,9 +382,9 @@ export class Engine {
     if (!this.isErrorShown(name)) this.options.ui.toast(status.error ?? "Something went wrong.", "error");
   }
 
-  /** Whether a component that shows the query's data, and with it its error, is on the screen. */
+  /** Whether a component that says the query's error is on the screen. */
   private isErrorShown(query: string): boolean {
-    return [...this.nodes.values()].some((node) => node.reads.includes(query) && this.isOnScreen(node.name));
+    return [...this.nodes.values()].some((node) => node.tells.has(query) && this.isOnScreen(node.name));
   }
 
   private isOnScreen(name: string): boolean {
@@ -530,9 +538,7 @@ export class Engine {
 
   /** The queries whose data it shows, unless it looks at their errors itself. */
   private dataReads(binding: Binding): string[] {
-    const handled = new Set(
-      binding.dependencies.filter(([, member]) => member === "error").map(([root]) => root),
-    );
+    const handled = new Set(errorsIn(binding));
     return binding.dependencies
       .filter(
         ([root = "", member]) => this.document.queries[root] && (member === "data" || member === undefined),
@@ -548,6 +554,12 @@ function bindOrProblem(value: Json): Binding | string {
   } catch (error) {
     return messageOf(error);
   }
+}
+
+/** The roots whose `error` it looks at. */
+function errorsIn(binding: Binding | string): string[] {
+  if (typeof binding === "string") return [];
+  return binding.dependencies.flatMap(([root = "", member]) => (member === "error" ? [root] : []));
 }
 
 function failed(problem: string): Computed {
