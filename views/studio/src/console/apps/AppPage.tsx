@@ -1,12 +1,12 @@
-import { Alert, Box, Button, Group, Menu, Modal, Stack, Tabs, Text, Textarea } from "@mantine/core";
+import { Alert, Box, Button, Group, Modal, Stack, Tabs, Text, Textarea } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { IconChevronDown, IconExternalLink, IconRocket, IconTrash } from "@tabler/icons-react";
+import { IconExternalLink, IconRocket } from "@tabler/icons-react";
 import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
 import { detailLines } from "../api/errors";
 import { useAction, useApp, useDraft, usePlace, useRights } from "../api/queries";
 import type { App } from "../api/types";
-import { useConfirm } from "../ui/Confirm";
+import { DeleteMenu } from "../ui/DeleteMenu";
 import { Editor } from "../ui/Editor";
 import { Files } from "../ui/Files";
 import { Page, Section } from "../ui/Page";
@@ -31,7 +31,7 @@ export function Component() {
 }
 
 function AppScreen({ app, tab }: { app: App; tab: string }) {
-  const { workspace } = usePlace();
+  const { api, workspace } = usePlace();
   const rights = useRights();
   const navigate = useNavigate();
   const address = `/w/${workspace.name}/apps/${app.name}`;
@@ -70,7 +70,16 @@ function AppScreen({ app, tab }: { app: App; tab: string }) {
               Open
             </Button>
           )}
-          {rights.write && <MoreMenu app={app} />}
+          {rights.write && (
+            <DeleteMenu
+              what="app"
+              name={app.name}
+              title={app.title || app.name}
+              consequences="Its draft, releases, runs and share link go with it, and its endpoints answer 404. Models stay."
+              remove={() => api.deleteApp(app.name)}
+              then={`/w/${workspace.name}/apps`}
+            />
+          )}
         </>
       }
     >
@@ -173,42 +182,6 @@ function NewRelease({ app, onDone }: { app: App; onDone: () => void }) {
         </Group>
       </Stack>
     </form>
-  );
-}
-
-function MoreMenu({ app }: { app: App }) {
-  const { api, workspace } = usePlace();
-  const confirm = useConfirm();
-  const navigate = useNavigate();
-  const remove = useAction({
-    run: () => api.deleteApp(app.name),
-    done: `Deleted ${app.name}`,
-    failed: "Could not delete the app",
-    after: () => navigate(`/w/${workspace.name}/apps`),
-  });
-  const ask = async () => {
-    const isSure = await confirm({
-      title: `Delete ${app.title || app.name}?`,
-      body: "Its draft, releases, runs and share link go with it, and its endpoints answer 404. Models stay. This cannot be undone.",
-      action: "Delete the app",
-      isDestructive: true,
-      typed: app.name,
-    });
-    if (isSure) remove.mutate();
-  };
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <Button variant="default" rightSection={<IconChevronDown size={16} />} loading={remove.isPending}>
-          More
-        </Button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={() => void ask()}>
-          Delete the app
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
   );
 }
 

@@ -1,9 +1,9 @@
-import { Button, Group, Menu, Tabs } from "@mantine/core";
-import { IconChevronDown, IconExternalLink, IconTrash } from "@tabler/icons-react";
+import { Button, Group, Tabs } from "@mantine/core";
+import { IconExternalLink } from "@tabler/icons-react";
 import { useNavigate, useParams } from "react-router";
-import { useAction, useModel, usePlace, useRights } from "../api/queries";
+import { useModel, usePlace, useRights } from "../api/queries";
 import type { Model } from "../api/types";
-import { useConfirm } from "../ui/Confirm";
+import { DeleteMenu } from "../ui/DeleteMenu";
 import { FrameworkIcon, FrameworkName } from "../ui/Framework";
 import { Page } from "../ui/Page";
 import { StateBadge } from "../ui/StateBadge";
@@ -27,7 +27,7 @@ export function Component() {
 }
 
 function ModelScreen({ model, tab }: { model: Model; tab: string }) {
-  const { workspace } = usePlace();
+  const { api, workspace } = usePlace();
   const rights = useRights();
   const navigate = useNavigate();
   const root = `/w/${workspace.name}`;
@@ -66,7 +66,15 @@ function ModelScreen({ model, tab }: { model: Model; tab: string }) {
               Open app
             </Button>
           )}
-          {rights.write && <MoreMenu model={model} />}
+          {rights.write && (
+            <DeleteMenu
+              what="model"
+              name={model.name}
+              consequences="Every version, its files and its replicas go with it. Apps that call it will fail."
+              remove={() => api.deleteModel(model.name)}
+              then={`/w/${workspace.name}/models`}
+            />
+          )}
         </>
       }
     >
@@ -99,41 +107,5 @@ function ModelScreen({ model, tab }: { model: Model; tab: string }) {
         </Tabs.Panel>
       </Tabs>
     </Page>
-  );
-}
-
-function MoreMenu({ model }: { model: Model }) {
-  const { api, workspace } = usePlace();
-  const confirm = useConfirm();
-  const navigate = useNavigate();
-  const remove = useAction({
-    run: () => api.deleteModel(model.name),
-    done: `Deleted ${model.name}`,
-    failed: "Could not delete the model",
-    after: () => navigate(`/w/${workspace.name}/models`),
-  });
-  const ask = async () => {
-    const isSure = await confirm({
-      title: `Delete ${model.name}?`,
-      body: "Every version, its files and its replicas go with it. Apps that call it will fail. This cannot be undone.",
-      action: "Delete the model",
-      isDestructive: true,
-      typed: model.name,
-    });
-    if (isSure) remove.mutate();
-  };
-  return (
-    <Menu position="bottom-end">
-      <Menu.Target>
-        <Button variant="default" rightSection={<IconChevronDown size={16} />} loading={remove.isPending}>
-          More
-        </Button>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item color="red" leftSection={<IconTrash size={16} />} onClick={() => void ask()}>
-          Delete the model
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
   );
 }
