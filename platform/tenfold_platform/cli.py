@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,7 +115,7 @@ def up(
         console.print(f"  Endpoints  {started.settings.gateway_url}")
         console.print(f"  Data       {started.settings.data_dir}")
         console.print(f"  SDK key    {started.credentials_file} (tenfold.deploy finds it)")
-        console.print("\nDeploy something:  python examples/wine.py      Stop:  Ctrl+C\n")
+        console.print(f"\nDeploy something:  {_first_deploy()}      Stop:  Ctrl+C\n")
 
     try:
         Supervisor(options, say=_say).run(announce)
@@ -142,6 +143,14 @@ def _process_command(name: str) -> Callable[[], None]:
             _fail(error)
 
     return run
+
+
+def _first_deploy() -> str:
+    """In a checkout an example, by the Python that has Tenfold; else a model that came along."""
+    example, python = Path("examples/wine.py"), Path(sys.executable)
+    if not example.is_file():
+        return "tenfold zoo deploy iris-species"
+    return f"{python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python} {example}"
 
 
 def _say(text: str) -> None:
