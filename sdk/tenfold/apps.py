@@ -118,7 +118,8 @@ class App:
         """What to tell after a release: labels and texts."""
         lines = [("Release", f"{self.name} {release['number']}{' (live)' if release['live'] else ''}")]
         for one in self.worklets if release["live"] else ():
-            lines += [("Endpoint", one.url), ("Try it", one.curl())]
+            if one.url is not None:
+                lines += [("Endpoint", one.url), ("Try it", one.curl())]
         for view in self.views if release["live"] else ():
             lines.append(("View", f"{view.url}  ({view.title})"))
         if release["live"] and self.views:
@@ -144,7 +145,7 @@ class App:
 
 
 class Worklet:
-    """A worklet of an app's live release, as an endpoint."""
+    """A worklet of an app's live release, as an endpoint where it has an HTTP trigger."""
 
     def __init__(self, client: Client, app: str, details: dict[str, Any]) -> None:
         self.client = client
@@ -157,8 +158,10 @@ class Worklet:
         return f"<Worklet {self.app}/{self.name}({', '.join(one['name'] for one in self.details['input'])})>"
 
     @property
-    def url(self) -> str:
-        return str(self.details["endpoint"])
+    def url(self) -> str | None:
+        """Its endpoint; None without an HTTP trigger, when only the app's own views run it."""
+        endpoint = self.details["endpoint"]
+        return None if endpoint is None else str(endpoint)
 
     @property
     def inputs(self) -> list[dict[str, Any]]:
@@ -168,8 +171,10 @@ class Worklet:
     def run(self, inputs: dict[str, Any] | None = None, /, *, timeout: float = RUN_SECONDS, **named: Any) -> Any:
         """Runs it and returns its output. Inputs are given by name, or all in one dict.
 
-        `last_run` then has the id of the run. Raises InvalidInput, ModelFailed, TimedOut, Unavailable.
+        `last_run` then has the id of the run. Raises InvalidInput, ModelFailed, TimedOut, Unavailable, and Conflict
+        when it has no HTTP trigger.
         """
+        self._require_endpoint()
         path = f"/v1/{quote(self.client.workspace, safe='')}/apps/{self.app}/worklets/{self.name}"
         body = json_value({**(inputs or {}), **named})
         response = self.client.gateway.request("POST", path, json=body, timeout=timeout)
@@ -177,9 +182,17 @@ class Worklet:
         return response.json()
 
     def curl(self) -> str:
-        """A line that runs it from a terminal. The key stays in $TENFOLD_KEY."""
+        """A line that runs it from a terminal. The key stays in $TENFOLD_KEY. Raises Conflict as `run` does."""
         body = {one["name"]: one.get("example") for one in self.inputs if one.get("required", True)}
-        return curl_line(self.url, body)
+        return curl_line(self._require_endpoint(), body)
+
+    def _require_endpoint(self) -> str:
+        if self.url is None:
+            raise Conflict(
+                f"The worklet {self.app}/{self.name} has no HTTP trigger, so it cannot be called from outside.",
+                hint=f"Write `triggers: {{api: {{http: true}}}}` into worklets/{self.name}.yaml, and release the app.",
+            )
+        return self.url
 
 
 def push(

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenfold.client import Client, connect
-from tenfold.errors import CannotPackage, Conflict, DeployFailed, TenfoldError, Unavailable, problem_line
+from tenfold.errors import CannotPackage, Conflict, DeployFailed, TenfoldError, TimedOut, Unavailable, problem_line
 from tenfold.http import Event
 from tenfold.models import Model
 from tenfold.packaging.detect import Detected, detect
-from tenfold.packaging.package import ManifestEntry, Package
+from tenfold.packaging.package import ManifestEntry, Package, as_schema
 from tenfold.packaging.wishes import Wishes, with_wishes
 from tenfold.progress import Progress, Stage, make_progress
 from tenfold.schema import ModelSchema
@@ -25,6 +25,7 @@ UPLOADS_AT_ONCE = 4
 POLL_SECONDS = 1.0
 SHOWN_LOG_LINES = 15
 SHOWN_FILES = 5
+STREAMS_TRIED = 3
 TOO_MUCH = (413, 507)
 """The body, or the disk: what answers to that is a smaller package."""
 VERSION_STAGES = ("upload", "environment", "start", "load", "example", "app")
@@ -78,7 +79,7 @@ def deploy(
     name = _name(name, model, detected)
     wishes = Wishes(resources, batch, secrets, description, alias, environment, python, requirements)
     wishes.check()
-    given = _schema(schema)
+    given = None if schema is None else as_schema(schema)
     own_client = client or (
         connect(profile=profile) if workspace is None else connect(workspace=workspace, profile=profile)
     )
@@ -106,8 +107,7 @@ def deploy(
         with shown.stage("upload") as stage:
             body = _body(package, manifest, alias, app, requirements, python, environment)
             version = _send(own_client, name, body, manifest, stage)
-        for warning in version.get("warnings") or ():
-            shown.note(f"config.yaml: {problem_line(warning)}")
+        tell_warnings(version, shown)
         handle = Model(own_client, name, version["number"], version)
         if not wait:
             shown.note(f"Version {version['number']} is being prepared; look with `tenfold models show {name}`.")
@@ -122,7 +122,8 @@ def deploy(
 def _name(name: str | None, model: Any, detected: Detected) -> str:
     if name is None:
         if detected.path is not None:
-            name = _as_name(_folder_name(detected) or detected.path.resolve().stem)
+            place = detected.path.resolve()
+            name = _as_name(_folder_name(detected) or (place.stem if place.is_file() else place.name))
         elif isinstance(getattr(model, "__name__", None), str):
             name = _as_name(model.__name__)
         else:
@@ -141,17 +142,6 @@ def _folder_name(detected: Detected) -> str | None:
     from tenfold.packaging.folders import name_of  # only folders need YAML
 
     return name_of(detected.path)
-
-
-def _schema(given: ModelSchema | dict[str, Any] | None) -> ModelSchema | None:
-    try:
-        return None if given is None else ModelSchema.of(given)
-    except (KeyError, TypeError, AttributeError) as error:
-        wrong = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise CannotPackage(
-            f"schema is not a model schema: {wrong}.",
-            hint="Build it with tenfold.ModelSchema, tenfold.Field and tenfold.Output, or leave it out: it is learned.",
-        ) from None
 
 
 def _as_name(text: str) -> str:
@@ -250,6 +240,12 @@ def _too_much(refusal: TenfoldError, manifest: Sequence[ManifestEntry]) -> Tenfo
 # --- watching
 
 
+def tell_warnings(version: Mapping[str, Any], shown: Progress) -> None:
+    """Shows what the platform remarks about a version's package."""
+    for warning in version.get("warnings") or ():
+        shown.note(f"config.yaml: {problem_line(warning)}")
+
+
 def watch(handle: Model, version: dict[str, Any], shown: Progress) -> None:
     """Follows a version until it is ready, and tells what came of it. Raises DeployFailed."""
     _conclude(handle, _watch(handle, version, shown), shown)
@@ -289,14 +285,16 @@ def follow_version(client: Client, name: str, number: int, *, after: int = 0, fo
                 return
         except Unavailable:
             pass
+        except TimedOut:  # something on the way holds the stream back, and would hold back the next one
+            failures = STREAMS_TRIED
         failures += 1
-        if failures >= 3:
-            yield from _poll(client, name, number, after)
+        if failures >= STREAMS_TRIED:
+            yield from _poll(client, name, number, after, follow)
             return
         time.sleep(0.2 * failures)
 
 
-def _poll(client: Client, name: str, number: int, after: int) -> Iterator[Event]:
+def _poll(client: Client, name: str, number: int, after: int, follow: bool) -> Iterator[Event]:
     while True:
         version = client.get("models", name, "versions", number)
         yield Event("version", version, None)
@@ -304,7 +302,7 @@ def _poll(client: Client, name: str, number: int, after: int) -> Iterator[Event]
         for line in page["items"]:
             after = line["id"]
             yield Event("log", line, str(after))
-        if _has_ended(version) and not page["items"]:
+        if _has_ended(version) and not page["items"] and not follow:
             return
         time.sleep(POLL_SECONDS)
 

@@ -207,9 +207,9 @@ class Model:
     def metrics(self, minutes: int = 60, *, step: int | None = None) -> dict[str, Any]:
         """Requests, errors and durations of the last minutes: `totals`, and `points` with one for each `step` minutes.
 
-        Of this handle's version when it has a number, else of all: `versions` has a line for each.
+        Of the version that the handle names by its number or alias, else of all: `versions` has a line for each.
         """
-        version = self.reference if self.reference and self.reference.isdigit() else None
+        version = self._number if self.reference else None
         found: dict[str, Any] = self.client.get(
             "models", self.name, "metrics", minutes=minutes, step=step, version=version
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -61,12 +62,13 @@ class AsyncPrediction:
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = FIRST_PAUSE_SECONDS
         while not self.done():
-            if deadline is not None and time.monotonic() + pause > deadline:
+            left = math.inf if deadline is None else deadline - time.monotonic()
+            if left <= 0:
                 raise TimedOut(
                     f"The prediction {self.id} is {self._told['state']} after {timeout:g} s.",
                     hint="It goes on: ask for its result again later.",
                 )
-            self._sleep(pause)
+            self._sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
         if self._told["state"] == "cancelled":
             raise Conflict(f"The prediction {self.id} was cancelled.", code="cancelled")

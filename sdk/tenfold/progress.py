@@ -94,12 +94,13 @@ class _Shown:
         self.changed(stage)
 
     def update(self, stages: Sequence[dict[str, Any]]) -> None:
-        """The platform's stages: {name, state, seconds, detail}."""
+        """The platform's stages, in its order: {name, state, seconds, detail}."""
+        self._take_order([told["name"] for told in stages])
         for told in stages:
             name = told["name"]
             if name in self._own:
                 continue
-            stage = self.stages.setdefault(name, Stage(name))
+            stage = self.stages[name]
             before = stage.state
             stage.state, stage.detail = told["state"], told.get("detail") or ""
             if stage.state == "running" and stage.began is None:
@@ -108,6 +109,12 @@ class _Shown:
                 stage.seconds = told["seconds"]
             if stage.state != before:
                 self.changed(stage)
+
+    def _take_order(self, told: Sequence[str]) -> None:
+        """What this machine does comes first, then what the platform tells of."""
+        own = [name for name in self.stages if name in self._own]
+        names = dict.fromkeys([*own, *told, *self.stages])
+        self.stages = {name: self.stages.get(name) or Stage(name) for name in names}
 
     def log(self, source: str, text: str) -> None:
         for line in text.splitlines():

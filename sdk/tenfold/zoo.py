@@ -10,7 +10,7 @@ import builtins
 from typing import Any
 
 from tenfold.client import Client, connect
-from tenfold.deploying import watch
+from tenfold.deploying import tell_warnings, watch
 from tenfold.models import Model
 from tenfold.progress import Progress, make_progress
 
@@ -47,6 +47,7 @@ def deploy(
         version = workspace.create("zoo", entry, "deploy", body=body)
         model = name or entry
         shown.begin(f"Deploying {entry} as {model}", [stage["name"] for stage in version["stages"]])
+        tell_warnings(version, shown)
         handle = Model(workspace, model, version["number"], version)
         if wait:
             watch(handle, version, shown)

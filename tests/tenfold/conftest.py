@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -129,6 +131,21 @@ def run_package(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], An
     for name in set(sys.modules) - before:
         if name.partition(".")[0] in ("model", "notebook_code"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def piped() -> Iterator[Callable[[str], str]]:
+    """A path that holds the text as the shell's `<(...)` does."""
+    with ExitStack() as stack:
+
+        def make(text: str) -> str:
+            reading, writing = os.pipe()
+            stack.callback(os.close, reading)
+            os.write(writing, text.encode())
+            os.close(writing)
+            return f"/dev/fd/{reading}"
+
+        yield make
 
 
 @pytest.fixture

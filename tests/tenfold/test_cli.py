@@ -111,6 +111,20 @@ def test_a_body_that_is_none_is_refused(run: Run, arguments: list[str], message:
     assert message in shown.stderr
 
 
+def test_a_picture_that_is_not_there_is_said(platform: Any, run: Run) -> None:
+    shown = run("predict", "digits", "--file", "nowhere.png")
+    assert (shown.exit_code, shown.stderr) == (1, "There is no file nowhere.png.\n")
+    assert platform.requests == []
+
+
+def test_a_body_may_come_through_a_pipe(platform: Any, run: Run, piped: Callable[[str], str]) -> None:
+    key = "POST /v1/default/models/churn/predict"
+    platform.answers[key] = {"predictions": [1]}
+    shown = run("predict", "churn", "--file", piped('{"a": 1}'))
+    assert shown.exit_code == 0, shown.output
+    assert platform.bodies(key) == [{"a": 1}]
+
+
 def test_a_picture_is_sent_as_the_models_argument(
     platform: Any, run: Run, tmp_path: Path, make_version: MakeVersion
 ) -> None:
@@ -163,13 +177,17 @@ def test_app_push_releases_and_shows_the_endpoint(platform: Any, run: Run, tmp_p
             "live_release": 1,
             "url": "http://gateway.test/default/hello",
             "views": [{"name": "main", "title": "Main", "url": "http://gateway.test/default/hello/main"}],
-            "worklets": [{"name": "greet", "endpoint": url, "input": [], "output": []}],
+            "worklets": [
+                {"name": "greet", "endpoint": url, "input": [], "output": []},
+                {"name": "inner", "endpoint": None, "input": [], "output": []},
+            ],
         },
         "POST apps/hello/releases": release,
     }
     shown = run("app", "push", str(folder), "--note", "first")
     assert shown.exit_code == 0, shown.output
     assert f"Endpoint  {url}" in shown.output
+    assert shown.output.count("Endpoint") == 1
     assert "View      http://gateway.test/default/hello/main" in shown.output
     assert platform.bodies("POST apps/hello/releases") == [{"note": "first", "go_live": True}]
     run("app", "push", str(folder), "--no-release")

@@ -223,6 +223,16 @@ def test_a_value_comes_from_a_file_or_from_standard_input(platform: Any, run: Ru
     assert values == ["the value"] * 3
 
 
+def test_requirements_and_values_may_come_through_a_pipe(platform: Any, run: Run, piped: Callable[[str], str]) -> None:
+    platform.answers["PUT secrets/HF_TOKEN"] = SECRET
+    platform.answers["PUT named-environments/nlp"] = named(coming=environment(TWO, "pending"))
+    assert run("secrets", "set", "HF_TOKEN", "--file", piped("the value\n")).exit_code == 0
+    lines = piped("numpy\npandas\n")
+    assert run("environments", "set", "nlp", "-r", lines, "--no-wait").exit_code == 0
+    assert platform.bodies("PUT secrets/HF_TOKEN") == [{"value": "the value"}]
+    assert platform.bodies("PUT named-environments/nlp")[0]["requirements"] == ["numpy", "pandas"]
+
+
 def test_a_value_is_asked_for_twice_and_not_shown(platform: Any, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     platform.answers["PUT secrets/A"] = {**SECRET, "used_by": []}
     asked: list[dict[str, Any]] = []

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import tenfold
+from tenfold.apps import Worklet
 from tenfold.client import Client
 from tenfold.credentials import Profile
 from tenfold.errors import Conflict, Forbidden, InvalidInput, ModelFailed, NotFound, NotSignedIn, TimedOut, Unavailable
@@ -273,6 +274,11 @@ def test_a_worklet_is_run_by_name(platform: Any, client: Client) -> None:
     assert worklet.run(text="hello") == {"team": "billing"}
     assert worklet.last_run == "r7"
     assert json.loads(worklet.curl().split("-d '")[1].rstrip("'")) == {"text": "hi"}
+    silent = Worklet(client, "desk", {**app.details["worklets"][0], "endpoint": None})
+    assert silent.url is None
+    for call in (silent.run, silent.curl):
+        with pytest.raises(Conflict, match="desk/route has no HTTP trigger"):
+            call()
     with pytest.raises(NotFound, match="no worklet 'rote'") as raised:
         app.worklet("rote")
     assert raised.value.hint == "It has: route."

@@ -178,6 +178,29 @@ def test_without_streams_it_is_asked_again_and_again(
     ]
 
 
+def test_a_stream_that_says_nothing_is_given_up_for_asking(
+    platform: Any, client: Client, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenfold.deploying.time.sleep", lambda seconds: None)
+    platform.answers[EVENTS] = httpx.ReadTimeout("nothing for 30 s")
+    platform.answers["GET models/churn/versions/1"] = [make_version(1, "building"), make_version(1)]
+    platform.answers["GET models/churn/versions/1/logs"] = {"items": [], "next_after": 0}
+    events = list(follow_version(client, "churn", 1))
+    assert [event.data["state"] for event in events] == ["building", "ready"]
+
+
+def test_a_log_is_followed_without_streams_after_the_version_is_ready(
+    platform: Any, client: Client, make_version: MakeVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenfold.deploying.time.sleep", lambda seconds: None)
+    platform.answers[EVENTS] = httpx.ReadTimeout("nothing for 30 s")
+    platform.answers["GET models/churn/versions/1"] = make_version(1)
+    later = {"items": [{"id": 1, "source": "worker", "text": "called"}], "next_after": 1}
+    platform.answers["GET models/churn/versions/1/logs"] = [{"items": [], "next_after": 0}, later]
+    events = follow_version(client, "churn", 1, follow=True)
+    assert next(event for event in events if event.name == "log").data["text"] == "called"
+
+
 @pytest.mark.parametrize("name", ["Churn", "1x", "a_b", "-a", "a" * 64])
 def test_a_bad_name_is_refused_with_a_good_one(client: Client, folder: Path, name: str) -> None:
     with pytest.raises(CannotPackage, match="is not a name for a model") as raised:
@@ -225,6 +248,35 @@ def test_a_schema_written_into_the_folder_is_posted(folder: Path, tmp_path: Path
     assert package.schema == ModelSchema.of(
         {"form": "record", "fields": [{"name": "x", "type": "int"}], "output": {"kind": "text"}}
     )
+
+
+def test_a_schema_in_the_folder_that_is_none_is_refused(client: Client, folder: Path) -> None:
+    (folder / "config.yaml").write_text("model_metadata: {tenfold: {schema: {fields: []}}}\n")
+    with pytest.raises(CannotPackage, match=r"model_metadata\.tenfold\.schema in config\.yaml .*: it lacks 'form'"):
+        deploy(folder, "churn", client=client, progress=PlainProgress(Console(file=io.StringIO())))
+
+
+def test_a_folder_is_called_by_its_whole_name(
+    platform: Any,
+    client: Client,
+    folder: Path,
+    ready: dict[str, Any],
+    make_version: MakeVersion,
+    progress: PlainProgress,
+) -> None:
+    second = folder.rename(folder.with_name("churn.v2"))
+    (second / "config.yaml").write_text("")
+    accept_uploads(platform, second)
+    platform.answers["POST models/churn-v2/versions"] = make_version(1)
+    assert deploy(second, client=client, progress=progress, wait=False).name == "churn-v2"
+
+
+def test_requirements_of_a_folder_as_a_text_are_refused_before_anything_is_sent(
+    platform: Any, client: Client, folder: Path
+) -> None:
+    with pytest.raises(CannotPackage, match="requirements is the text 'pandas'"):
+        deploy(folder, client=client, requirements="pandas")
+    assert platform.requests == []
 
 
 def test_a_named_environment_is_asked_for_by_its_name(
@@ -276,6 +328,15 @@ def test_the_same_folder_has_the_same_manifest(folder: Path) -> None:
     first, second = (Package(folder, "custom").manifest() for _ in range(2))
     assert first == second
     assert first[0].digest == hashlib.sha256((folder / "config.yaml").read_bytes()).hexdigest()
+
+
+def test_stages_stand_in_the_platforms_order_after_those_of_this_machine(progress: PlainProgress) -> None:
+    progress.begin("Deploying churn", ("packaging", "upload", "environment", "load"))
+    for name in ("packaging", "upload"):
+        with progress.stage(name):
+            pass
+    progress.update([{"name": one, "state": "waiting"} for one in ("upload", "fetch", "environment", "load")])
+    assert list(progress.stages) == ["packaging", "upload", "fetch", "environment", "load"]
 
 
 def test_a_terminal_is_drawn_live_and_a_file_gets_lines() -> None:

@@ -30,8 +30,6 @@ def function(x: int) -> int:
         (function, "function"),
         (Predictor, "class"),
         (Predictor(), "instance"),
-        ("some/folder", "folder"),
-        (Path("some/folder"), "folder"),
     ],
 )
 def test_what_can_be_deployed_is_recognised(model: Any, kind: str) -> None:
@@ -124,6 +122,13 @@ def test_a_path_is_recognised_by_what_lies_there(tmp_path: Path, files: list[str
         (tmp_path / one).touch()
     detected = detect(str(tmp_path / path))
     assert (detected.kind, detected.path) == (kind, tmp_path / path)
+
+
+@pytest.mark.parametrize("path", ["some/folder", "model.onnx"])
+def test_a_path_where_nothing_is_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(CannotPackage, match=f"There is no file or folder .*{path}") as refused:
+        detect(tmp_path / path)
+    assert "Name an .onnx file, or the folder" in refused.value.hint
 
 
 @pytest.mark.parametrize(

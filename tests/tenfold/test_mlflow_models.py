@@ -119,6 +119,16 @@ def test_the_saved_example_becomes_the_models(save: Save, tmp_path: Path) -> Non
     }
 
 
+def test_the_saved_example_of_arrays_may_have_parameters_beside_it(save: Save, tmp_path: Path) -> None:
+    folder = save(ARRAYS, ARRAYS, example={"inputs": [[1, 2, 3]], "params": {"k": 3}})
+    assert package_mlflow(folder, "scaled", tmp_path / "p").example == {"inputs": [[1.0, 2.0, 3.0]]}
+
+
+def test_an_array_of_another_shape_is_refused(save: Save, tmp_path: Path) -> None:
+    with pytest.raises(CannotPackage, match=r"The example of inputs has the shape \[1, 2\], and the model takes"):
+        package_mlflow(save(ARRAYS, ARRAYS), "scaled", tmp_path / "p", example=[[1, 2]])
+
+
 def test_an_example_without_a_column_is_refused(save: Save, tmp_path: Path) -> None:
     with pytest.raises(CannotPackage, match="The example lacks the column rooms, sold, tags"):
         package_mlflow(save(COLUMNS, NUMBER), "houses", tmp_path / "p", example={"area": 1.0})

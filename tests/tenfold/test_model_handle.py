@@ -126,6 +126,25 @@ class TestAnsweredLater:
             late.result(timeout=0)
         assert "ask for its result again" in raised.value.hint
 
+    def test_is_waited_for_until_the_time_is_over(
+        self, platform: Any, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [100.0]
+        monkeypatch.setattr("tenfold.predictions.time.monotonic", lambda: now[0])
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+
+        platform.answers[f"GET {GATEWAY}/predictions/{PREDICTION}"] = lambda request: (
+            told("succeeded", output=1) if now[0] >= 104.9 else told("running")
+        )
+        assert AsyncPrediction(client, told("queued"), sleep=sleep).result(timeout=5) == 1
+        platform.answers[f"GET {GATEWAY}/predictions/{PREDICTION}"] = told("running")
+        now[0] = 100.0
+        with pytest.raises(TimedOut, match="is running after 5 s"):
+            AsyncPrediction(client, told("queued"), sleep=sleep).result(timeout=5)
+        assert now[0] == pytest.approx(105.0)
+
     def test_that_failed_raises_what_predict_would_have(self, platform: Any, client: Client) -> None:
         error = {"code": "user_error", "message": "ValueError: no", "hint": "", "traceback": "Traceback ..."}
         asked = AsyncPrediction(client, told("failed", status=500, error=error))
@@ -233,7 +252,8 @@ class TestRollingOut:
     def test_metrics_are_of_the_version_that_the_handle_names(self, platform: Any, make_model: Any) -> None:
         platform.answers["GET models/churn/metrics"] = lambda request: dict(request.url.params)
         assert make_model().metrics() == {"minutes": "60"}
-        assert make_model(reference="staging").metrics(10, step=5) == {"minutes": "10", "step": "5"}
+        staging = make_model(reference="staging").metrics(10, step=5)
+        assert staging == {"minutes": "10", "step": "5", "version": "3"}
         assert make_model(reference=3).metrics(10) == {"minutes": "10", "version": "3"}
 
 
@@ -294,6 +314,33 @@ class TestDownloads:
             make_model().download(tmp_path / "inside" / "churn")
         assert [path.name for path in tmp_path.iterdir()] == ["inside"]
         assert not (tmp_path / "inside" / ".churn.tar.gz").exists()
+
+    def test_what_did_not_arrive_whole_leaves_room_for_another_try(
+        self, platform: Any, make_model: Any, tmp_path: Path
+    ) -> None:
+        content = self.publish(platform)
+        platform.answers["GET models/churn/versions/3/package"] = httpx.Response(
+            200, content=content[: len(content) // 2]
+        )
+        with pytest.raises(Unavailable, match="did not arrive whole"):
+            make_model().download(tmp_path / "churn")
+        assert list(tmp_path.iterdir()) == []
+        self.publish(platform)
+        assert (make_model().download(tmp_path / "churn") / "config.yaml").is_file()
+
+    def test_the_folder_where_one_is_may_be_named(
+        self, platform: Any, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.publish(platform)
+        monkeypatch.chdir(tmp_path)
+        make_model().download(".")
+        assert sorted(one.name for one in Path.cwd().iterdir()) == ["config.yaml", "data", "model"]
+
+    def test_files_beside_it_stay(self, platform: Any, make_model: Any, tmp_path: Path) -> None:
+        self.publish(platform)
+        (tmp_path / ".churn.tar.gz").write_text("mine")
+        make_model().download(tmp_path / "churn")
+        assert (tmp_path / ".churn.tar.gz").read_text() == "mine"
 
     def test_a_download_that_fails_leaves_nothing(self, platform: Any, make_model: Any, tmp_path: Path) -> None:
         with pytest.raises(NotFound):
@@ -416,6 +463,11 @@ class TestLint:
         }
         assert "model_name" not in run("models", "lint", str(folder), "--quiet").output
 
+    def test_hashes_nothing(self, platform: Any, run: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        platform.answers["POST packages/lint"] = {"deployable": True, "notes": []}
+        monkeypatch.setattr("tenfold.packaging.package.hashlib", None)  # weights may be many gigabytes
+        assert run("models", "lint", str(folder)).exit_code == 0
+
     def test_fails_for_what_cannot_be_deployed(self, platform: Any, run: Any, folder: Path) -> None:
         note = {"path": "trt_llm", "status": "refused", "message": "is not built here", "hint": "", "line": None}
         platform.answers["POST packages/lint"] = {"deployable": False, "notes": [note]}
@@ -458,7 +510,8 @@ class TestTheZoo:
         assert json.loads(run("zoo", "list", "--json").output) == [self.ENTRY]
 
     def test_an_entry_is_deployed_and_watched(self, platform: Any, run: Any, make_version: MakeVersion) -> None:
-        version = make_version(1)
+        warning = {"path": "secrets.HUB_TOKEN", "message": "nobody has set it", "hint": "Set it.", "line": 3}
+        version = make_version(1, warnings=[warning])
         platform.answers["POST zoo/echo/deploy"] = httpx.Response(201, json=version)
         platform.answers["GET models/parrot/versions/1/events"] = httpx.Response(
             200, headers={"Content-Type": "text/event-stream"}, text=f"event: version\ndata: {json.dumps(version)}\n\n"
@@ -467,6 +520,7 @@ class TestTheZoo:
         assert shown.exit_code == 0, shown.output
         assert platform.bodies("POST zoo/echo/deploy") == [{"name": "parrot", "alias": "staging"}]
         assert "Deploying echo as parrot" in shown.output
+        assert "config.yaml: secrets.HUB_TOKEN (line 3): nobody has set it Set it." in shown.output
         assert "/v1/default/models/parrot" in shown.output
 
     def test_without_waiting_it_says_where_to_look(self, platform: Any, run: Any, make_version: MakeVersion) -> None:

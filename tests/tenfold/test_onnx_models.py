@@ -244,8 +244,8 @@ def test_a_session_is_what_it_was_made_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (np.zeros((1, 3, 8, 8)), "The example is one array, and the model takes image, scale"),
-        ({"image": np.zeros((1, 3, 8, 8))}, "The example has image, and the model takes image, scale"),
+        (np.zeros((1, 3, 8, 8)), "The example is one array, and the model takes 2: image, scale"),
+        ({"image": np.zeros((1, 3, 8, 8))}, "The example has image, and the model takes: image, scale"),
         ({"image": np.zeros((3, 8, 8)), "scale": [1.0]}, r"has the shape \[3, 8, 8\], and the model takes \[any, 3"),
     ],
 )

@@ -27,7 +27,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     place.mkdir()
     monkeypatch.syspath_prepend(str(place))
 
-    def put(module: str, distribution: str, version: str = "1.0", direct_url: object = None) -> Path:
+    def put(
+        module: str, distribution: str, version: str = "1.0", direct_url: object = None, installer: str = "pip"
+    ) -> Path:
         package = place / module
         package.mkdir()
         (package / "__init__.py").write_text("")
@@ -35,6 +37,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         told.mkdir()
         (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         (told / "RECORD").write_text(f"{module}/__init__.py,,\n{told.name}/METADATA,,\n")
+        (told / "INSTALLER").write_text(f"{installer}\n")
         (told / "top_level.txt").write_text(f"{module}\n")
         if direct_url is not None:
             (told / "direct_url.json").write_text(json.dumps(direct_url))
@@ -63,6 +66,12 @@ def test_a_module_may_come_from_a_distribution_of_another_name(
 def test_what_was_installed_from_a_folder_travels_as_files(install: Install) -> None:
     package = install("origin_c", "origin-c", direct_url={"url": "file:///sources/c", "dir_info": {}})
     assert origin_of("origin_c") == LocalModule("origin_c", package)
+
+
+def test_what_conda_built_from_a_folder_of_another_machine_is_pinned(install: Install) -> None:
+    told = {"url": "file:///croot/origin_f_1/work", "dir_info": {}}
+    install("origin_f", "origin-f", direct_url=told, installer="conda")
+    assert origin_of("origin_f") == Distribution("origin-f", "1.0")
 
 
 def test_what_was_installed_from_an_archive_is_pinned(install: Install) -> None:

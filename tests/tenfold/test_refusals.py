@@ -172,7 +172,7 @@ def test_what_cannot_be_deployed_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("files", "path", "message", "hint"),
     [
-        ({}, "nowhere", "There is no folder", "Name a folder with a config.yaml"),
+        ({}, "nowhere", "There is no file or folder", "Name an .onnx file, or the folder"),
         ({"m/model.py": ""}, "m", "has no config.yaml", "Add one; it may be empty"),
         ({"m/config.yml": ""}, "m", "has no config.yaml", "Rename config.yml to config.yaml"),
         ({"m/config.yaml": "a: [1"}, "m", "config.yaml cannot be read", "Correct it"),

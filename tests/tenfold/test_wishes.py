@@ -9,6 +9,7 @@ import yaml
 from tenfold.errors import CannotPackage
 from tenfold.packaging.package import Package
 from tenfold.packaging.wishes import Wishes, with_wishes
+from tenfold_expressions import load_yaml
 
 CONFIG = "# ours\nresources: {cpu: '1', memory: 1Gi}\nsecrets: {OTHER: null}\nruntime: {predict_concurrency: 2}\n"
 
@@ -49,6 +50,36 @@ def test_a_batch_that_is_off_stays_a_word(package: Package, tmp_path: Path) -> N
     assert config_of(sent)["runtime"]["batch"] == "off"
 
 
+def test_what_the_configuration_says_keeps_its_meaning(package: Package, tmp_path: Path) -> None:
+    (package.root / "config.yaml").write_text("environment_variables: {DEBUG: yes, CODE: '12e5', AT: 12:30}\n")
+    sent = with_wishes(package, Wishes(description="What it is"), tmp_path / "scratch")
+    assert config_of(sent)["environment_variables"] == {"DEBUG": "yes", "CODE": "12e5", "AT": "12:30"}
+    (entry,) = sent.manifest()
+    assert load_yaml(entry.source.read_text()).data == config_of(sent)
+
+
+def test_a_key_that_stands_twice_does_not_vanish(package: Package, tmp_path: Path) -> None:
+    (package.root / "config.yaml").write_text("resources: {cpu: '1'}\nresources: {cpu: '2'}\n")
+    with pytest.raises(CannotPackage, match="`resources` is written twice, first on line 1"):
+        with_wishes(package, Wishes(resources={"memory": "4Gi"}), tmp_path / "scratch")
+
+
+@pytest.mark.parametrize(
+    ("config", "wishes"),
+    [
+        ("resources: 5", Wishes(resources={"cpu": 2})),
+        ("runtime: [a]", Wishes(batch="off")),
+        ("secrets: [HF_TOKEN]", Wishes(secrets=["HF_TOKEN"])),
+    ],
+)
+def test_a_wish_for_what_is_no_group_of_keys_is_refused(
+    package: Package, tmp_path: Path, config: str, wishes: Wishes
+) -> None:
+    (package.root / "config.yaml").write_text(config)
+    with pytest.raises(CannotPackage, match=r"in config\.yaml is .*, and must be a group of keys"):
+        with_wishes(package, wishes, tmp_path / "scratch")
+
+
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
@@ -64,6 +95,12 @@ def test_a_batch_that_is_off_stays_a_word(package: Package, tmp_path: Path) -> N
         ({"batch": {"max_wait_ms": -1}}, "batch['max_wait_ms'] is -1"),
         ({"secrets": "HF_TOKEN"}, "secrets is str, and must be a list of names"),
         ({"secrets": ["a token/value"]}, "secrets names 'a to…', which is not a name"),
+        (
+            {"requirements": "pandas"},
+            "requirements is the text 'pandas', and must be a list. Write requirements=['pandas'].",
+        ),
+        ({"requirements": {"pandas": "2"}}, "requirements is dict, and must be a list"),
+        ({"requirements": ["pandas", "not one!", 3]}, "'not one!' is not a requirement. 3 is not a requirement."),
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_with_how_to_write_it(wishes: dict[str, Any], said: str) -> None:

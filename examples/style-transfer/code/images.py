@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import http.client
 import io
 import ipaddress
@@ -184,7 +183,7 @@ def _body(answer: http.client.HTTPResponse, line: socket.socket, deadline: float
 def _decoded(file: dict, role: str) -> bytes:
     try:
         data = base64.b64decode(str(file.get("data") or ""), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise HTTPException(f"The {role} is not a file: its data is not base64.") from None
     if len(data) > MOST_BYTES:
         raise HTTPException(f"The {role} is larger than {MOST_BYTES // 1_000_000} MB.", 413)

@@ -152,7 +152,7 @@ def _worklet(name: str, plan: Plan, endpoint: str) -> WorkletSummary:
         name=name,
         title=plan.title or name,
         description=plan.description,
-        endpoint=endpoint,
+        endpoint=endpoint if plan.http else None,
         input=[_port(port) for port in plan.input],
         output=[_port(port) for port in plan.output or ()],
         graph=plan.graph().to_json(),

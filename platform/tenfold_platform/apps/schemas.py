@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ class AppFile(Strict):
             return self.content.encode()
         try:
             return base64.b64decode(self.content, validate=True)
-        except binascii.Error:
+        except ValueError:
             details = [{"path": self.path, "message": "its content is not base64", "hint": ""}]
             raise InvalidInput(f"The content of {self.path} is not base64.", details=details) from None
 
@@ -97,7 +96,7 @@ class WorkletSummary(BaseModel):
     name: str
     title: str
     description: str
-    endpoint: str
+    endpoint: str | None = Field(description="where it is called over HTTP; null without an HTTP trigger")
     input: list[dict[str, Any]]
     output: list[dict[str, Any]]
     graph: dict[str, Any]

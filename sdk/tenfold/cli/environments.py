@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tenfold.cli.output import AsJson, ago, client, console, print_json, print_pairs, print_table
+from tenfold.cli.output import AsJson, ago, client, console, print_json, print_pairs, print_table, read_file
 from tenfold.client import Client
 from tenfold.errors import InvalidInput, NotFound, TenfoldError
 
@@ -222,13 +221,7 @@ def _ends(environment: Mapping[str, Any], wanted: str) -> bool:
 
 
 def _lines(file: Path) -> list[str]:
-    if str(file) == "-":
-        text = sys.stdin.read()
-    elif file.is_file():
-        text = file.read_text(encoding="utf-8")
-    else:
-        raise InvalidInput(f"There is no file {file}.")
-    return [line.rstrip() for line in text.splitlines()]
+    return [line.rstrip() for line in read_file(file).decode("utf-8").splitlines()]
 
 
 # --- watching

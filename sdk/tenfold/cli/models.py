@@ -11,7 +11,17 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tenfold.cli.output import AsJson, ago, client, console, print_json, print_pairs, print_table, read_json
+from tenfold.cli.output import (
+    AsJson,
+    ago,
+    client,
+    console,
+    print_json,
+    print_pairs,
+    print_table,
+    read_json,
+    require_file,
+)
 from tenfold.client import Client
 from tenfold.errors import InvalidInput
 from tenfold.models import Model, describe_inputs, describe_output
@@ -53,8 +63,10 @@ def register(app: typer.Typer) -> None:
 
 
 def deploy(
-    path: Annotated[Path, typer.Argument(help="A Truss folder: config.yaml and model/model.py.")],
-    name: Annotated[str | None, typer.Option(help="The model's name. [default: model_name, else the folder's]")] = None,
+    path: Annotated[Path, typer.Argument(help="A Truss folder, an MLflow model, a SavedModel, or an .onnx file.")],
+    name: Annotated[
+        str | None, typer.Option(help="The model's name. [default: model_name, else the folder's or file's]")
+    ] = None,
     alias: Annotated[str | None, typer.Option(help="What to point at this version, such as staging.")] = None,
     environment: Annotated[
         str | None, typer.Option(help="A named environment, in the place of the folder's requirements.")
@@ -62,7 +74,7 @@ def deploy(
     app: Annotated[bool, typer.Option(help="Make an app for the model, where its schema is known.")] = True,
     wait: Annotated[bool, typer.Option(help="Watch until it is ready.")] = True,
 ) -> None:
-    """Deploy a model's folder as a new version.
+    """Deploy a model's folder or file as a new version.
 
     Example: tenfold deploy ./churn --name churn --alias staging
     """
@@ -85,6 +97,7 @@ def predict(
     """
     workspace = client()
     if json is None and file is not None and str(file) != "-" and _is_binary(file):
+        require_file(file)
         model = workspace.model(name)
         answer = model.predict(file, timeout=timeout)
     else:
@@ -371,10 +384,11 @@ def _texts(folder: Path) -> dict[str, str]:
         raise InvalidInput(f"There is no folder {folder}.")
     texts: dict[str, str] = {}
     left = MAX_LINTED_BYTES
-    for entry in Package(root=folder, framework="").manifest():
-        is_sent = entry.source.suffix in LINTED and entry.size <= min(left, MAX_LINTED_FILE_BYTES)
-        texts[entry.path] = entry.source.read_text(encoding="utf-8", errors="replace") if is_sent else ""
-        left -= entry.size if is_sent else 0
+    for place, file in Package(root=folder, framework="").files().items():
+        size = file.stat().st_size
+        is_sent = file.suffix in LINTED and size <= min(left, MAX_LINTED_FILE_BYTES)
+        texts[place] = file.read_text(encoding="utf-8", errors="replace") if is_sent else ""
+        left -= size if is_sent else 0
     return texts
 
 

@@ -96,13 +96,24 @@ def read_json(given: str | None, file: Path | None) -> Any:
     """A request's body from --json or --file; `-` reads standard input."""
     if (given is None) == (file is None):
         raise InvalidInput("Give the input with --json or with --file.", hint='Such as --json \'{"text": "hello"}\'.')
-    if given is None and file is not None and str(file) != "-" and not file.is_file():
-        raise InvalidInput(f"There is no file {file}.")
-    text = given if given is not None else sys.stdin.read() if str(file) == "-" else _text(file)
+    content = read_file(file) if file is not None else given or ""
     try:
-        return json.loads(text)
+        return json.loads(content)
     except ValueError as error:
         raise InvalidInput(f"The input is not JSON: {error}", hint="JSON strings have double quotes.") from None
+
+
+def read_file(file: Path) -> bytes:
+    """What a file holds, or a pipe such as the shell's `<(...)`; `-` is standard input."""
+    if str(file) == "-":
+        return sys.stdin.buffer.read()
+    require_file(file)
+    return file.read_bytes()
+
+
+def require_file(file: Path) -> None:
+    if not file.exists() or file.is_dir():
+        raise InvalidInput(f"There is no file {file}.")
 
 
 def ago(time: str | None) -> str:
@@ -114,10 +125,6 @@ def ago(time: str | None) -> str:
         if seconds < limit:
             return f"{seconds / size:.0f} {unit} ago"
     return f"{seconds / 86_400:.0f} days ago"
-
-
-def _text(file: Path | None) -> str:
-    return file.read_text(encoding="utf-8") if file is not None else ""
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tenfold.cli.output import AsJson, ago, client, console, print_json, print_table
+from tenfold.cli.output import AsJson, ago, client, console, print_json, print_table, read_file
 from tenfold.errors import InvalidInput
 
 PANEL = "Environments and secrets"
@@ -82,16 +82,11 @@ def delete_secret(
 
 def _value(name: str, file: Path | None) -> str:
     """One newline at the end belongs to the file, not to the value."""
-    if file is not None and str(file) != "-":
-        if not file.is_file():
-            raise InvalidInput(f"There is no file {file}.")
-        text = file.read_bytes()
-    elif file is not None or not _is_terminal():
-        text = sys.stdin.buffer.read()
-    else:
+    if file is None and _is_terminal():
         return str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True))
+    content = read_file(file or Path("-"))
     try:
-        value = text.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        value = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise InvalidInput("The value is not UTF-8 text.", hint="Encode it first, such as with base64.") from None
     if not value:

@@ -219,6 +219,11 @@ def _path(path: Path) -> Detected:
             f"{path} is an address of an MLflow registry.",
             hint=f'Fetch it first, and deploy the folder: mlflow.artifacts.download_artifacts("{path}").',
         )
+    if not path.exists():
+        raise CannotPackage(
+            f"There is no file or folder {path}.",
+            hint="Name an .onnx file, or the folder of a SavedModel, an MLflow model or a Truss model.",
+        )
     if path.is_file():
         if path.suffix == ".onnx":
             return Detected("onnx", str(path), path)

@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tenfold.errors import CannotPackage
-from tenfold.packaging.package import Package, as_body
+from tenfold.packaging.config import read_config
+from tenfold.packaging.package import Package, as_body, as_schema
 from tenfold.schema import ModelSchema
 
 
@@ -27,7 +26,7 @@ def package_folder(
     metadata = config.get("model_metadata") or {}
     ours = metadata.get("tenfold") if isinstance(metadata, dict) else None
     if schema is None and isinstance(ours, dict) and isinstance(ours.get("schema"), dict):
-        schema = ModelSchema.of(ours["schema"])
+        schema = as_schema(ours["schema"], "model_metadata.tenfold.schema in config.yaml")
     if example is None and isinstance(metadata, dict):
         example = metadata.get("example_model_input")
     if example is not None:
@@ -40,26 +39,6 @@ def name_of(folder: Path) -> str | None:
     """The model's name as the folder says it."""
     name = read_config(folder).get("model_name")
     return name if isinstance(name, str) else None
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        raise CannotPackage(f"There is no folder {folder}.", hint="Name a folder with a config.yaml.")
-    file = folder / "config.yaml"
-    if not file.is_file():
-        hint = "Rename config.yml to config.yaml." if (folder / "config.yml").is_file() else "Add one; it may be empty."
-        raise CannotPackage(f"{folder} is not a model package: it has no config.yaml.", hint=hint)
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise CannotPackage(f"{file} cannot be read{where}: {error.problem}.", hint="Correct it.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CannotPackage(f"{file} cannot be read: {error}", hint="Save it as UTF-8 text.") from None
-    if not isinstance(config, dict | None):
-        raise CannotPackage(f"{file} does not hold keys and values.", hint="Write it as `key: value` lines.")
-    return config or {}
 
 
 def _gathered(folder: Path, config: dict[str, Any], outside: list[str], root: Path) -> Path:

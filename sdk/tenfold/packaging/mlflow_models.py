@@ -167,7 +167,8 @@ def _saved_example(about: Mapping[str, Any], folder: Path) -> Any:
         return [dict(zip(map(str, saved["columns"]), row, strict=False)) for row in saved["data"]]
     if isinstance(saved, dict) and saved.keys() == {"data"}:
         return saved["data"]
-    return saved["inputs"] if isinstance(saved, dict) and saved.keys() == {"inputs"} else saved
+    is_wrapped = isinstance(saved, dict) and "inputs" in saved and saved.keys() <= {"inputs", "params"}
+    return saved["inputs"] if is_wrapped else saved
 
 
 # --- what it takes and gives
@@ -227,14 +228,7 @@ def _of_arrays(
 ) -> tuple[ModelSchema, Any, dict[str, Any]]:
     fields = [_tensor(one) for one in signature.arrays]
     learned = tensors.with_given(fields, schema)
-    arrays = {}
-    if example is not None:
-        given = example if isinstance(example, Mapping) else {fields[0].name: example}
-        missing = [one.name for one in fields if one.name not in given]
-        if missing:
-            raise CannotPackage(f"The example lacks {', '.join(missing)}.", hint="Give an array for each input.")
-        arrays = {one.name: tensors.as_array(given[one.name], one.dtype) for one in fields}
-    body, _ = tensors.example_body(arrays, learned.fields)
+    body, _ = tensors.example_body(tensors.examples(example, fields), learned.fields)
     is_named = "name" in signature.arrays[0]
     return learned, body, {"takes": "arrays", "is_named": is_named}
 

@@ -267,8 +267,9 @@ def _as_tensors(
         raise CannotPackage(
             f"The model takes {', '.join(odd)}, which is not an array.", hint="Export it with arrays as its inputs."
         )
-    learned = tensors.with_given([tensors.tensor(one.name, str(one.dtype), one.shape) for one in graph.inputs], schema)
-    arrays = _arrays(graph.inputs, example)
+    fields = [tensors.tensor(one.name, str(one.dtype), one.shape) for one in graph.inputs]
+    learned = tensors.with_given(fields, schema)
+    arrays = tensors.examples(example, fields)
     results = _tried(source, arrays)
     settings: dict[str, Any] = {"is_single": len(graph.outputs) == 1}
     scores = tensors.scores_of(learned.output, results, [one.name for one in graph.outputs])
@@ -276,40 +277,6 @@ def _as_tensors(
         settings["scores"] = scores
     body, remarks = tensors.example_body(arrays, learned.fields)
     return tensors.with_probabilities(learned), body, settings, remarks
-
-
-def _arrays(inputs: Sequence[Tensor], example: Any) -> dict[str, Any]:
-    """The example's arrays by input. Raises CannotPackage where they do not fit."""
-    if example is None:
-        return {}
-    names = [one.name for one in inputs]
-    if not isinstance(example, Mapping):
-        if len(names) != 1:
-            raise CannotPackage(
-                f"The example is one array, and the model takes {', '.join(names)}.",
-                hint=f"Give a dict: example={{{names[0]!r}: ..., ...}}.",
-            )
-        example = {names[0]: example}
-    wrong = sorted(set(map(str, example)) ^ set(names))
-    if wrong:
-        raise CannotPackage(
-            f"The example has {', '.join(map(str, example))}, and the model takes {', '.join(names)}.",
-            hint="Give an array for each of them.",
-        )
-    arrays = {one.name: tensors.as_array(example[one.name], one.dtype) for one in inputs}
-    for one in inputs:
-        there = arrays[one.name].shape
-        fits = one.shape is None or (
-            len(one.shape) == len(there)
-            and all(size in (None, other) for size, other in zip(one.shape, there, strict=True))
-        )
-        if not fits:
-            wanted = ", ".join("any" if size is None else str(size) for size in one.shape or ())
-            raise CannotPackage(
-                f"The example for {one.name} has the shape {list(there)}, and the model takes [{wanted}].",
-                hint="The first dimension is the batch: give X[:3], not X[0].",
-            )
-    return arrays
 
 
 def _tried(source: _Source, arrays: Mapping[str, Any]) -> list[dict[str, Any]]:

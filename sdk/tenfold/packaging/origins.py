@@ -91,19 +91,8 @@ def is_importable(module: str) -> bool:
 
 def with_own(pins: Mapping[str, str], requirements: Iterable[str] | None) -> list[str]:
     """Pins with the user's own requirements in the place of those for the same package."""
-    if isinstance(requirements, str):
-        raise CannotPackage(
-            f"requirements is the text {requirements!r}, and must be a list.",
-            hint=f"Write requirements=[{requirements!r}].",
-        )
-    merged = dict(pins)
-    for line in requirements or ():
-        name = requirement_name(line) if isinstance(line, str) else None
-        if name is None and "://" not in str(line):
-            raise CannotPackage(
-                f"{line!r} is not a requirement.", hint='Write it like "numpy", "numpy==2.1.0" or "numpy>=2,<3".'
-            )
-        merged[name or line] = line.strip()
+    own = {requirement_name(line) or line: line.strip() for line in requirements or ()}
+    merged = {**pins, **own}
     return [merged[name] for name in sorted(merged)]
 
 
@@ -193,12 +182,17 @@ def _looked_up(root: str) -> Distribution | None:
 
 @cache
 def _is_of_a_folder(name: str) -> bool:
-    """Whether it was installed out of a folder of this machine, so that no index has it (PEP 610)."""
+    """Whether it was installed out of a folder of this machine, so that no index has it (PEP 610).
+
+    Packages of conda name a folder too: one of the machine that built them.
+    """
     try:
-        told = json.loads(metadata.distribution(name).read_text("direct_url.json") or "{}")
+        found = metadata.distribution(name)
+        told = json.loads(found.read_text("direct_url.json") or "{}")
     except (metadata.PackageNotFoundError, ValueError):
         return False
-    return isinstance(told, dict) and "dir_info" in told
+    is_of_conda = (found.read_text("INSTALLER") or "").strip() == "conda"
+    return isinstance(told, dict) and "dir_info" in told and not is_of_conda
 
 
 @cache

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tenfold.errors import CannotPackage
 from tenfold.models import sendable
+from tenfold.packaging.config import CONFIG_NAME, write_config
 from tenfold.schema import ModelSchema
 
 ADAPTERS = Path(__file__).with_name("adapters")
@@ -55,10 +54,14 @@ class Package:
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     """Files that lie elsewhere, by their place in the package; they go before those in `root`."""
 
-    def manifest(self) -> list[ManifestEntry]:
-        """Every file with its digest, in order of path."""
+    def files(self) -> dict[str, Path]:
+        """Where every file lies, by its place in the package, in order of place."""
         sources = {path.relative_to(self.root).as_posix(): path for path in _files(self.root)} | dict(self.elsewhere)
-        return [_entry(place, sources[place]) for place in sorted(sources, key=lambda place: place.encode("utf-8"))]
+        return {place: sources[place] for place in sorted(sources, key=lambda place: place.encode("utf-8"))}
+
+    def manifest(self) -> list[ManifestEntry]:
+        """Every file with its digest, which takes reading them all."""
+        return [_entry(place, source) for place, source in self.files().items()]
 
 
 def own_python() -> str:
@@ -113,8 +116,7 @@ def write_package(
         config["secrets"] = dict.fromkeys(secrets)
     if concurrency != 1:
         config["runtime"] = {"predict_concurrency": concurrency}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
-    (root / "config.yaml").write_text(text, encoding="utf-8")
+    write_config(root / CONFIG_NAME, config)
     return Package(
         root=root,
         framework=framework,
@@ -132,6 +134,18 @@ def as_body(example: Any) -> Any:
         return sendable(example)
     except TypeError as error:
         raise CannotPackage(f"The example cannot be written as JSON: {error}", hint="Use plain values.") from None
+
+
+def as_schema(given: ModelSchema | dict[str, Any], where: str = "schema") -> ModelSchema:
+    """What was given as a schema. Raises CannotPackage, which says `where` it was given."""
+    try:
+        return ModelSchema.of(given)
+    except (KeyError, TypeError, AttributeError) as error:
+        wrong = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CannotPackage(
+            f"{where} is not a model schema: {wrong}.",
+            hint="Build it with tenfold.ModelSchema, tenfold.Field and tenfold.Output, or leave it out: it is learned.",
+        ) from None
 
 
 IGNORED_NAMES = frozenset({"__pycache__", ".git", ".hg", ".svn", ".venv", ".ipynb_checkpoints", ".DS_Store"})

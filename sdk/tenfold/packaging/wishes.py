@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from tenfold.errors import CannotPackage
-from tenfold.packaging.folders import read_config
+from tenfold.packaging.config import CONFIG_NAME, read_config, write_config
+from tenfold.packaging.origins import requirement_name
 from tenfold.packaging.package import Package
 
 CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?m?")
@@ -51,6 +50,7 @@ class Wishes:
             *_wrong_name("alias", self.alias, '"production" or "staging"'),
             *_wrong_name("environment", self.environment, '"nlp"'),
             *_wrong_python(self.python),
+            *_wrong_requirements(self.requirements),
             *_beside_environment(self),
         ]
         if problems:
@@ -66,9 +66,9 @@ def with_wishes(package: Package, wishes: Wishes, scratch: Path) -> Package:
     if changed == config:
         return package
     scratch.mkdir(parents=True, exist_ok=True)
-    file = scratch / "config.yaml"
-    file.write_text(yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
-    return replace(package, elsewhere={**package.elsewhere, "config.yaml": file})
+    file = scratch / CONFIG_NAME
+    write_config(file, changed)
+    return replace(package, elsewhere={**package.elsewhere, CONFIG_NAME: file})
 
 
 def _changes(config: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
@@ -77,13 +77,24 @@ def _changes(config: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
         changes["description"] = wishes.description
     if wishes.resources:
         given = {key: value if isinstance(value, bool) else str(value) for key, value in wishes.resources.items()}
-        changes["resources"] = {**(config.get("resources") or {}), **given}
+        changes["resources"] = {**_group(config, "resources"), **given}
     if wishes.batch is not None:
         batch = wishes.batch if wishes.batch == "off" else dict(wishes.batch)
-        changes["runtime"] = {**(config.get("runtime") or {}), "batch": batch}
+        changes["runtime"] = {**_group(config, "runtime"), "batch": batch}
     if wishes.secrets:
-        changes["secrets"] = {**dict.fromkeys(wishes.secrets), **(config.get("secrets") or {})}
+        changes["secrets"] = {**dict.fromkeys(wishes.secrets), **_group(config, "secrets")}
     return changes
+
+
+def _group(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The keys that a folder has below one of its own already."""
+    found = config.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise CannotPackage(
+            f"{key} in config.yaml is {found!r}, and must be a group of keys.",
+            hint=f"Write the keys of {key} indented below it.",
+        )
+    return found
 
 
 # --- what is wrong with them, and what to write instead
@@ -156,6 +167,23 @@ def _wrong_python(given: object) -> list[tuple[str, str]]:
     if match is not None and int(match[1]) >= OLDEST_MINOR:
         return []
     return [(f"python is {given!r}.", f'Write a version from 3.{OLDEST_MINOR} on, as a text: python="3.12".')]
+
+
+def _wrong_requirements(given: object) -> list[tuple[str, str]]:
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [(f"requirements is the text {given!r}, and must be a list.", f"Write requirements=[{given!r}].")]
+    if not isinstance(given, Sequence):
+        return [
+            (f"requirements is {type(given).__name__}, and must be a list.", 'Write requirements=["numpy==2.1.0"].')
+        ]
+    hint = 'Write it like "numpy", "numpy==2.1.0" or "numpy>=2,<3".'
+    return [(f"{line!r} is not a requirement.", hint) for line in given if not _is_requirement(line)]
+
+
+def _is_requirement(line: object) -> bool:
+    return isinstance(line, str) and (requirement_name(line) is not None or "://" in line)
 
 
 def _beside_environment(wishes: Wishes) -> list[tuple[str, str]]:

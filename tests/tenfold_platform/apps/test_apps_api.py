@@ -97,6 +97,13 @@ def test_all_problems_of_all_files_are_reported_at_once_and_nothing_is_saved(wor
     assert world.client.get(f"{world.url}/triage").status_code == 404
 
 
+@pytest.mark.parametrize("content", ["not base64", "caf\u00e9"])
+def test_content_that_is_not_base64_is_refused(world: Any, content: str) -> None:
+    body = {"files": [{"path": "code/a.bin", "content": content, "encoding": "base64"}]}
+    answer = world.client.put(f"{world.url}/triage/draft", json=body)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, "The content of code/a.bin is not base64.")
+
+
 def test_check_says_the_same_and_saves_nothing(world: Any) -> None:
     body = {"files": [{"path": "app.yaml", "content": "app: 1\nname: other\n"}]}
     answer = world.client.post(f"{world.url}/triage/check", json=body)
@@ -170,6 +177,14 @@ def test_the_page_of_an_app_shows_its_graph_views_and_endpoint(world: Any) -> No
     assert [port["name"] for port in worklet["input"]] == ["text"]
     assert [view["name"] for view in app["views"]] == ["main"]
     assert app["draft_changed"] is False
+
+
+def test_a_worklet_without_an_http_trigger_has_no_endpoint(world: Any) -> None:
+    inner = FILES["worklets/sort.yaml"].replace("triggers:\n  api: {http: true}\n", "")
+    world.push({**FILES, "worklets/sort.yaml": inner})
+    world.release()
+    (worklet,) = world.get("/triage")["worklets"]
+    assert (worklet["name"], worklet["endpoint"]) == ("sort", None)
 
 
 def test_a_share_link_opens_one_app_and_can_be_revoked(

@@ -43,7 +43,7 @@ class Model:
             margins = self._values(table, margin=True)
             powers = numpy.exp(margins - margins.max(axis=1, keepdims=True))
             shares = powers / powers.sum(axis=1, keepdims=True)
-            best = self._values(table).astype(int)
+            best = margins.argmax(axis=1)
         else:
             values = self._values(table)
             is_multiclass = values.ndim == 2

@@ -316,6 +316,25 @@ describe("apps", () => {
     expect(link).toHaveAttribute("href", "/w/default/apps/support/open/main");
     expect(link).toHaveAttribute("rel", "noopener");
   });
+
+  it("show how a worklet is called where it has an HTTP trigger", async () => {
+    const graph = { nodes: [], edges: [] };
+    const worklet = { name: "sort", title: "Sort", description: "", input: [], output: [], graph };
+    const endpoint = "http://gateway.test/v1/default/apps/support/worklets/sort";
+    server.on(
+      "GET /apps/support",
+      app({
+        worklets: [
+          { ...worklet, endpoint },
+          { ...worklet, name: "inner", title: "Inner", endpoint: null },
+        ],
+      }),
+    );
+    openConsole("/w/default/apps/support/worklets");
+
+    expect(await screen.findByText("It has no HTTP trigger, and so no endpoint.")).toBeVisible();
+    expect(screen.getAllByText("Its endpoint")).toHaveLength(1);
+  });
 });
 
 describe("runs", () => {
