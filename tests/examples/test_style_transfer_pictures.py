@@ -94,6 +94,12 @@ def test_what_is_no_picture_is_refused_by_its_role(images: ModuleType, data: byt
     assert refused.value.status_code in (400, 413)
 
 
+@pytest.mark.parametrize("data", ["not base64", "caf\u00e9"])
+def test_what_is_not_base64_is_refused(images: ModuleType, data: str) -> None:
+    with pytest.raises(images.HTTPException, match="The style is not a file: its data is not base64"):
+        images.picture({"name": "a.png", "data": data}, None, "style")
+
+
 def test_neither_file_nor_address(images: ModuleType) -> None:
     with pytest.raises(images.HTTPException, match="There is no style: upload a file or give an address"):
         images.picture(None, "  ", "style")

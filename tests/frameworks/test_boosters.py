@@ -48,6 +48,7 @@ from sklearn.impute import SimpleImputer
 classifier = xgb.XGBClassifier(n_estimators=10, enable_categorical=True).fit(people, buys)
 regressor = xgb.XGBRegressor(n_estimators=10).fit(numbers, amounts)
 booster = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(numbers, buys), 5)
+several = xgb.XGBClassifier(n_estimators=5, objective="multi:softmax").fit(numbers, people.children)
 pipeline = make_pipeline(SimpleImputer(), xgb.XGBClassifier(n_estimators=5)).fit(numbers, buys)
 again.report(
     classifier=compared(
@@ -55,6 +56,7 @@ again.report(
     ),
     regressor=compared("xgb-regressor", regressor, numbers, regressor.predict(numbers)),
     booster=compared("xgb-booster", booster, numbers, booster.predict(xgb.DMatrix(numbers))),
+    several=compared("xgb-several", several, numbers, several.predict(numbers)),
     pipeline=compared("xgb-pipeline", pipeline, numbers, pipeline.predict(numbers)),
 )
 """
@@ -94,6 +96,7 @@ def test_xgboost(run_in_notebook: Notebook) -> None:
     check(found["classifier"], "XGBoost", [*NUMBERS, CITY], classes)
     check(found["regressor"], "XGBoost", NUMBERS, {"kind": "regression"})
     check(found["booster"], "XGBoost", NUMBERS, {"kind": "regression", "name": "Probability"})
+    check(found["several"], "XGBoost", NUMBERS, {**classes, "classes": [0, 1, 2, 3, 4]})
     check(found["pipeline"], "scikit-learn", NUMBERS, classes)
     requirements = found["classifier"]["version"]["environment"]["requirements"]
     assert [one.partition("=")[0] for one in requirements] == ["numpy", "pandas", "xgboost-cpu"]

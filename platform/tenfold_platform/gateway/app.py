@@ -20,6 +20,7 @@ from tenfold_platform.gateway.http import API_HEADERS, JSON_TYPE, Receive, Reque
 from tenfold_platform.gateway.model_routes import model_routes
 from tenfold_platform.gateway.routes import ANY, Route, Router
 from tenfold_platform.gateway.static import ASSETS, StaticFiles
+from tenfold_platform.gateway.traffic import BROKEN_OFF
 
 log = structlog.get_logger(__name__)
 
@@ -65,9 +66,9 @@ class GatewayApp:
             hint = "Say the request id to the operator; the log has the rest."
             await self._refuse(request, PlatformError("Something went wrong in the gateway.", hint=hint))
         seconds = time.perf_counter() - request.began
-        self._gateway.metrics.observe(kind, request.target, request.status or 0, seconds)
+        self._gateway.metrics.observe(kind, request.target, request.status or BROKEN_OFF, seconds)
         if request.version_id is not None:
-            self._gateway.traffic.note(request.version_id, request.status or 0, seconds)
+            self._gateway.traffic.note(request.version_id, request.status or BROKEN_OFF, seconds)
 
     def _routes(self) -> list[Route]:
         gateway, v1 = self._gateway, DATA_PLANE
@@ -110,7 +111,7 @@ class GatewayApp:
 
     async def _no_icon(self, request: Request) -> None:
         """The page names its icon; browsers that ask here as well are told for a day that there is no other."""
-        await request.respond_without_body(204, [(b"cache-control", b"public, max-age=86400")])
+        await request.respond(204, [(b"cache-control", b"public, max-age=86400")])
 
     async def _openapi(self, request: Request, workspace: str, app_name: str) -> None:
         def find() -> tuple[Caller, Bundle]:
@@ -164,14 +165,15 @@ class GatewayApp:
             (b"access-control-allow-headers", _ALLOWED_HEADERS),
             (b"access-control-max-age", b"600"),
         ]
-        await request.respond_without_body(204, headers)
+        await request.respond(204, headers)
 
     async def _refuse(self, request: Request, error: PlatformError) -> None:
-        """The error as a response, unless one has begun: then the connection ends where it is."""
+        """The error as a response, unless one has begun: then the connection ends where it is, and counts as failed."""
         if error.status >= 500 and error.code != "internal":
             self._gateway.metrics.worker_error(error.code)
         if request.status is not None:
             log.warning("gateway.response_broken_off", request_id=request.id, code=error.code)
+            request.status = BROKEN_OFF
             return
         status, headers, body = request.error_response(error, request.id)
         await request.respond(status, headers, body)

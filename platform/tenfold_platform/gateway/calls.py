@@ -12,16 +12,20 @@ import orjson
 
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.gateway.faults import BadAnswer, NotReady
-from tenfold_platform.gateway.pool import Lane, Pool, lane_of
+from tenfold_platform.gateway.pool import Lane, Pool, Use, lane_of
 from tenfold_platform.gateway.snapshot import Snapshot, Version
 from tenfold_platform.gateway.wire import Answer, Exchange
 
 CALL_SECONDS = 60.0
+PREDICT_PATH = "/v1/models/model:predict"  # as model servers know it
 _JSON = "application/json"
 
 Method = Literal["chat_completions", "completions", "embeddings", "messages", "responses"]
 
-_OURS = ("x-tenfold", "x-request-id", "x-content-type", "x-frame", "x-forwarded", "x-accel", "x-sendfile", "x-lighttpd")
+_OURS = (
+    "x-tenfold", "x-request-id", "x-content-type", "x-frame", "x-forwarded",
+    "x-accel", "x-envoy", "x-litespeed", "x-lighttpd", "x-reproxy", "x-sendfile",  # proxies obey these
+)  # fmt: skip
 _PASSED_ON = frozenset({"content-disposition", "content-language", "etag", "retry-after"})
 
 GetSnapshot = Callable[[], Snapshot]
@@ -80,8 +84,8 @@ class Prediction:
         return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-def version_lane(pool: Pool, version: Version, *, is_open: bool = False) -> Lane:
-    """Where a version's calls go; `is_open` for those that take no place to predict in.
+def version_lane(pool: Pool, version: Version, use: Use = "predict") -> Lane:
+    """Where a version's calls go.
 
     Raises NotReady when the version cannot run at all.
     """
@@ -92,7 +96,7 @@ def version_lane(pool: Pool, version: Version, *, is_open: bool = False) -> Lane
         raise NotReady(
             "not_ready", f"Version {version.number} is still being built.", hint="Its page shows how far it is."
         )
-    return lane_of(pool, version.deployment, is_open=is_open)
+    return lane_of(pool, version.deployment, use)
 
 
 async def predict(
@@ -129,8 +133,8 @@ async def predict_json(lane: Lane, body: bytes, *, request_id: str, timeout_seco
         lane, body, content_type=_JSON, accept=_JSON, request_id=request_id, timeout_seconds=timeout_seconds
     )
     payload = await whole(prediction, timeout_seconds)
-    kind = prediction.content_type.partition(";")[0].strip().lower()
-    if kind == _JSON or kind.endswith("+json"):
+    kind = media_type(prediction.content_type)
+    if is_json(kind):
         try:
             return orjson.loads(payload)
         except orjson.JSONDecodeError as error:
@@ -161,7 +165,7 @@ async def call_code(
 
 
 async def ask(lane: Lane, header: dict[str, Any], *, timeout_seconds: float) -> Answer:
-    """A question about the model, to be asked on its open lane. Raises as `predict` does, NotReady without waiting."""
+    """A question about the model, on the lane for those. Raises as `predict` does, NotReady without waiting."""
     if not lane.is_reachable:
         raise lane.not_ready()
     exchange, answer = await lane.call(header, b"", timeout_seconds)
@@ -190,6 +194,16 @@ async def whole(prediction: Prediction, timeout_seconds: float, *, max_bytes: in
     if max_bytes is not None and size > max_bytes:
         raise BadAnswer(f"more than {max_bytes} bytes")
     return b"".join(parts)
+
+
+def is_json(content_type: str) -> bool:
+    kind = media_type(content_type)
+    return kind == _JSON or kind.endswith("+json")
+
+
+def media_type(content_type: str) -> str:
+    """Without parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def passed_on(given: Any) -> dict[str, str]:

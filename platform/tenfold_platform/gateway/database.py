@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -50,9 +51,29 @@ class Database:
             **options,
         )
 
+    async def listen(self, query: LiteralString, heard: Callable[[str], None], *, retry_seconds: float) -> None:
+        """Calls `heard` with the text of each notification, until cancelled.
+
+        And with "" whenever listening has begun (again): nobody told what happened before.
+        """
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                await self._listen(query, heard)
+            await asyncio.sleep(retry_seconds)
+
     async def close(self) -> None:
         async with self._lock:
             await self._drop()
+
+    async def _listen(self, query: LiteralString, heard: Callable[[str], None]) -> None:
+        connection = await self.open()
+        try:
+            await connection.execute(query)
+            heard("")
+            async for notification in connection.notifies():
+                heard(notification.payload)
+        finally:
+            await connection.close()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

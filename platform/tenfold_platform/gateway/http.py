@@ -32,6 +32,7 @@ MAX_PATH_SEGMENTS = 16
 SEND_SECONDS = 60.0
 
 WEBSOCKET = "WEBSOCKET"
+WITHOUT_BODY = (204, 304)  # statuses after whose head the next answer begins
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{7,127}\Z")
 
@@ -118,14 +119,14 @@ class Request:
         connection: Connection = self.scope["tenfold.connection"]
         return connection
 
-    async def respond(self, status: int, headers: Iterable[Header], body: bytes) -> None:
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+    async def respond(self, status: int, headers: Iterable[Header], body: bytes = b"") -> None:
+        """A whole response. Of 204 and 304 neither body nor length is sent, whatever is given."""
+        if status in WITHOUT_BODY:
+            body = b""
+            await self.start(status, [*headers])
+        else:
+            await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self._send({"type": "http.response.body", "body": body})
-
-    async def respond_without_body(self, status: int, headers: list[Header]) -> None:
-        """For 204 and 304, which have neither a body nor a length."""
-        await self.start(status, headers)
-        await self._send({"type": "http.response.body", "body": b""})
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """Begins a response whose length is not known, or given by the headers."""

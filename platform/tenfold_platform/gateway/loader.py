@@ -55,7 +55,9 @@ class SnapshotLoader:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listen_forever())
+            tasks.create_task(
+                self._database.listen(queries.LISTEN, lambda _: self._changed.set(), retry_seconds=self._retry_seconds)
+            )
             tasks.create_task(self._reload_forever())
 
     async def load(self) -> Snapshot:
@@ -108,22 +110,6 @@ class SnapshotLoader:
         if problem != self.problem:
             log.warning("gateway.snapshot_stale", problem=problem)
         self.problem = problem
-
-    async def _listen_forever(self) -> None:
-        while True:
-            with contextlib.suppress(psycopg.Error, OSError):
-                await self._listen()
-            await asyncio.sleep(self._retry_seconds)
-
-    async def _listen(self) -> None:
-        connection = await self._database.open()
-        try:
-            await connection.execute(queries.LISTEN)
-            self._changed.set()  # what happened before we listened
-            async for _ in connection.notifies():
-                self._changed.set()
-        finally:
-            await connection.close()
 
     async def _read(self, connection: PgConnection) -> tuple[Rows, dict[UUID, dict[str, Any]]]:
         """All rows as of one moment, and the bundles of the live releases that were not read before."""

@@ -71,11 +71,12 @@ async def running(
         for purpose in ("snapshot", "runs", "notes", "requests")
     )
     work = Database(url, application_name="tenfold gateway: predictions", timeout_seconds=30)  # answers may be large
+    leases = Database(url, application_name="tenfold gateway: leases")
     pool = Pool(limits)
     loader = SnapshotLoader(reader, pool.update)
     spool = Spool(settings.spool_dir, writer)
     traffic = Traffic(notes)
-    runner = Runner(work, pool, lambda: loader.snapshot, traffic, runner_limits)
+    runner = Runner(work, leases, pool, lambda: loader.snapshot, traffic, runner_limits)
     gateway = Gateway(
         loader=loader,
         pool=pool,
@@ -109,7 +110,7 @@ async def running(
         await _last_keys(gateway, notes)
         await traffic.close()
         pool.close()
-        for database in (reader, writer, notes, requests, work):
+        for database in (reader, writer, notes, requests, work, leases):
             await database.close()
 
 
@@ -150,10 +151,9 @@ async def _quietly(database: Database, query: LiteralString, values: list[object
 
 
 def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader, runner: Runner) -> dict[str, float]:
-    lanes = [*pool.lanes.values(), *pool.open_lanes.values()]
     return {
-        "queue_length": sum(lane.waiting for lane in lanes),
-        "in_flight": sum(lane.in_flight for lane in lanes),
+        "queue_length": pool.waiting,
+        "in_flight": pool.in_flight,
         "predictions_running": runner.running,
         "spool_bytes": spool.pending_bytes,
         "database_up": 0.0 if loader.problem else 1.0,

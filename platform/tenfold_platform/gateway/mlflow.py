@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -12,6 +14,8 @@ from tenfold_platform.errors import InvalidInput
 from tenfold_platform.gateway.http import write_json
 
 CSV = "text/csv"
+
+csv.field_size_limit(sys.maxsize)  # for this process: a body has its limit, and so do its cells
 
 
 def rows_of_csv(body: bytes, text_columns: Collection[str]) -> bytes:
@@ -48,10 +52,9 @@ def _value(cell: str) -> Any:
         return cell or None
     if cell.lower() in ("true", "false"):
         return cell.lower() == "true"
-    for kind in (int, float):
-        try:
-            value = kind(cell)
-        except ValueError:
-            continue
-        return value if math.isfinite(value) else cell
+    with contextlib.suppress(ValueError):
+        return int(cell)
+    with contextlib.suppress(ValueError):
+        number = float(cell)
+        return number if math.isfinite(number) else cell
     return cell

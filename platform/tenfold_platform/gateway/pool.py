@@ -3,8 +3,8 @@
 Each deployment has a lane: its ready replicas with so many slots each, and one bounded queue. The snapshot says which
 replicas there are; what the lane itself learns from sockets (refused, lost) only ever makes it more careful.
 
-What needs none of a model's places to predict (websockets, the methods beside `predict`, questions about the model) has
-a lane of its own, so that neither waits for the other.
+What needs none of a model's places to predict has lanes of its own, so that none waits for the other: websockets and
+the methods beside `predict` have one, questions about the model (probes, its schema, its metrics) another.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from tenfold_platform.gateway.faults import GatewayFault, NotReady, QueueFull, TimedOut, WorkerLost
 from tenfold_platform.gateway.snapshot import Deployment, Replica, Snapshot
 from tenfold_platform.gateway.wire import Answer, Connection, Exchange, connect
 from tenfold_runtime.frames import Address, parse_address
+
+Use = Literal["predict", "beside", "ask"]
 
 MAX_IDLE = 64  # connections to one replica that wait for the next call
 
@@ -28,13 +30,15 @@ MAX_IDLE = 64  # connections to one replica that wait for the next call
 class PoolLimits:
     """`lookahead`: how many calls more than it works on a replica is handed, so that it never waits for the next.
 
-    `open_slots`: how many calls at once that take none of a replica's places.
+    `beside_slots`: how many websockets and calls of the methods beside `predict` a replica gets at once; `ask_slots`:
+    how many questions.
     """
 
     queue_length: int = 100
     hold_seconds: float = 30.0
     lookahead: int = 1
-    open_slots: int = 256
+    beside_slots: int = 256
+    ask_slots: int = 16
     retry_connect_seconds: float = 0.1
     retry_connect_cap_seconds: float = 1.0
 
@@ -44,33 +48,38 @@ class Pool:
 
     def __init__(self, limits: PoolLimits | None = None) -> None:
         self.limits = limits or PoolLimits()
-        self.lanes: dict[UUID, Lane] = {}
-        self.open_lanes: dict[UUID, Lane] = {}
+        self._slots: dict[Use, int | None] = {
+            "predict": None, "beside": self.limits.beside_slots, "ask": self.limits.ask_slots,
+        }  # fmt: skip
+        self._lanes: dict[Use, dict[UUID, Lane]] = {use: {} for use in self._slots}
+
+    @property
+    def waiting(self) -> int:
+        return sum(lane.waiting for lanes in self._lanes.values() for lane in lanes.values())
+
+    @property
+    def in_flight(self) -> int:
+        return sum(lane.in_flight for lanes in self._lanes.values() for lane in lanes.values())
 
     def update(self, snapshot: Snapshot) -> None:
-        for lanes in (self.lanes, self.open_lanes):
+        for lanes in self._lanes.values():
             for id in lanes.keys() - snapshot.deployments.keys():
                 lanes.pop(id).close()
             for id, lane in lanes.items():
                 lane.update(snapshot.deployments[id])
 
-    def lane(self, deployment: Deployment) -> Lane:
-        lane = self.lanes.get(deployment.id)
+    def lane(self, deployment: Deployment, use: Use = "predict") -> Lane:
+        lanes = self._lanes[use]
+        lane = lanes.get(deployment.id)
         if lane is None:
-            lane = self.lanes[deployment.id] = Lane(deployment, self.limits)
-        return lane
-
-    def open_lane(self, deployment: Deployment) -> Lane:
-        lane = self.open_lanes.get(deployment.id)
-        if lane is None:
-            lane = self.open_lanes[deployment.id] = Lane(deployment, self.limits, slots=self.limits.open_slots)
+            lane = lanes[deployment.id] = Lane(deployment, self.limits, slots=self._slots[use])
         return lane
 
     def close(self) -> None:
-        for lane in (*self.lanes.values(), *self.open_lanes.values()):
-            lane.close()
-        self.lanes.clear()
-        self.open_lanes.clear()
+        for lanes in self._lanes.values():
+            for lane in lanes.values():
+                lane.close()
+            lanes.clear()
 
 
 class Endpoint:
@@ -408,8 +417,8 @@ class Lane:
 _NOT_STARTED = frozenset({"not_ready"})  # still loading, or already stopping
 
 
-def lane_of(pool: Pool, deployment: Deployment | None, *, is_open: bool = False) -> Lane:
+def lane_of(pool: Pool, deployment: Deployment | None, use: Use = "predict") -> Lane:
     """The lane of a deployment. Raises NotReady when there is no deployment at all."""
     if deployment is None:
         raise NotReady("not_deployed", "It has never been started.", hint="Start it from its page.")
-    return pool.open_lane(deployment) if is_open else pool.lane(deployment)
+    return pool.lane(deployment, use)

@@ -10,12 +10,16 @@ from tenfold_platform.gateway import calls, predictions
 from tenfold_platform.gateway.calls import Prediction, WorkerFault
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.credentials import Caller
-from tenfold_platform.gateway.faults import ClientGone
-from tenfold_platform.gateway.http import API_HEADERS, Header, Request, WhileConnected, as_seen_by_models
+from tenfold_platform.gateway.http import (
+    API_HEADERS,
+    WITHOUT_BODY,
+    Header,
+    Request,
+    WhileConnected,
+    as_seen_by_models,
+)
 from tenfold_platform.gateway.snapshot import Version
 from tenfold_platform.gateway.targets import Target, called_version
-
-PREDICT_PATH = "/v1/models/model:predict"  # as model servers know it
 
 
 async def predict(gateway: Gateway, request: Request, workspace: str, name: str) -> None:
@@ -36,7 +40,7 @@ async def predict(gateway: Gateway, request: Request, workspace: str, name: str)
                 content_type=content_type,
                 accept=request.header(b"accept"),
                 request_id=request.id,
-                http=as_seen_by_models(request, PREDICT_PATH),
+                http=as_seen_by_models(request, calls.PREDICT_PATH),
             )
         except PlatformError as error:
             raise _told(error, version, caller) from None
@@ -48,9 +52,10 @@ async def respond(request: Request, prediction: Prediction, version: Version, co
     status = prediction.status
     headers = _headers(request, prediction, version, content_type)
     headers += more
-    if prediction.answer.more:
+    if prediction.answer.more and status not in WITHOUT_BODY:
         await _stream(request, prediction, version, status, headers)
     else:
+        prediction.exchange.cancel()  # what else a 204 or 304 would have said
         await request.respond(status, headers, prediction.answer.payload)
 
 
@@ -76,9 +81,6 @@ async def _stream(
             await request.send_part(part.payload, more=part.more)
             if not part.more:
                 return
-    except ClientGone:
-        exchange.cancel()
-        raise
     finally:
         exchange.cancel()
 

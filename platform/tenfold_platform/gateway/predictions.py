@@ -17,7 +17,7 @@ import orjson
 import psycopg
 import structlog
 
-from tenfold_platform.errors import InvalidInput, PlatformError, Unavailable
+from tenfold_platform.errors import InvalidInput, PlatformError, TooLarge, Unavailable
 from tenfold_platform.gateway import calls, queries
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.credentials import Caller, nothing_here
@@ -54,7 +54,7 @@ def asks_for_async(request: Request) -> bool:
 async def accept(gateway: Gateway, request: Request, caller: Caller, version: Version, target: Target) -> None:
     """`POST R/predict` with `Prefer: respond-async`: 202 once the prediction is sure to be carried out."""
     _refuse_if_hopeless(gateway, version)
-    body = await request.body(min(gateway.max_body_bytes, MAX_BODY_BYTES))
+    body = await _body(gateway, request)
     content_type = request.header(b"content-type") or "application/json"
     id = await _enqueue(gateway, request, caller, version, body, content_type, request.header(b"accept"))
     url = _url(gateway, target.workspace, version.model_name, id)
@@ -71,7 +71,7 @@ async def accept_wrapped(gateway: Gateway, request: Request, target: Target) -> 
     """Baseten's `async_predict`: the body is `{"model_input": ...}`."""
     caller, version = await called_version(gateway, request, target)
     _refuse_if_hopeless(gateway, version)
-    asked = read_json(await request.body(min(gateway.max_body_bytes, MAX_BODY_BYTES)))
+    asked = read_json(await _body(gateway, request))
     if not isinstance(asked, dict) or "model_input" not in asked:
         raise InvalidInput('The body must be {"model_input": ...}.', code="bad_input")
     if unknown := sorted(asked.keys() - _WRAPPED):
@@ -97,22 +97,22 @@ async def accept_wrapped(gateway: Gateway, request: Request, target: Target) -> 
 async def show(gateway: Gateway, request: Request, target: Target, id: str) -> None:
     """`GET R/predictions/{id}`: how far it is, and its answer."""
     model = await called_model(gateway, request, target)
-    await _answer(gateway, request, target, model, await _find(gateway, model, id))
+    await _answer(gateway, request, target, model, await _find(gateway, model, _read_id(id), with_answer=True))
 
 
 async def cancel(gateway: Gateway, request: Request, target: Target, id: str) -> None:
     """`DELETE R/predictions/{id}`: it is not begun any more, or stopped. One that has ended stays as it is."""
     model = await called_model(gateway, request, target)
-    found = await _find(gateway, model, id)
+    wanted = _read_id(id)
     async with _asked_of(gateway.database) as connection:
-        await connection.execute(queries.CANCEL_PREDICTION, {"id": found["id"]})
-    await _answer(gateway, request, target, model, await _find(gateway, model, id))
+        await connection.execute(queries.CANCEL_PREDICTION, {"id": wanted, "model_id": model.id})
+    await _answer(gateway, request, target, model, await _find(gateway, model, wanted, with_answer=True))
 
 
 async def show_as_baseten(gateway: Gateway, request: Request, target: Target, id: str) -> None:
     """`GET R/async_request/{id}`, which tells how far it is and not the answer: `url` has that."""
     model = await called_model(gateway, request, target)
-    row = await _find(gateway, model, id)
+    row = await _find(gateway, model, _read_id(id), with_answer=False)
     error = row["error"]
     said = {
         "request_id": row["id"],
@@ -126,6 +126,17 @@ async def show_as_baseten(gateway: Gateway, request: Request, target: Target, id
         "url": _url(gateway, target.workspace, model.name, row["id"]),
     }
     await request.respond(200, [JSON_TYPE, *API_HEADERS], write_json(said))
+
+
+async def _body(gateway: Gateway, request: Request) -> bytes:
+    """Raises as `Request.body` does."""
+    limit = min(gateway.max_body_bytes, MAX_BODY_BYTES)
+    try:
+        return await request.body(limit)
+    except TooLarge as error:
+        if limit == MAX_BODY_BYTES:  # which no setting changes
+            error.hint = "Larger bodies are only taken by calls that wait for their answer."
+        raise
 
 
 def _refuse_if_hopeless(gateway: Gateway, version: Version) -> None:
@@ -174,12 +185,17 @@ async def _enqueue(
     return id
 
 
-async def _find(gateway: Gateway, model: Model, id: str) -> dict[str, Any]:
-    """The row. Raises NotFound when the model has no such prediction (any more)."""
+def _read_id(id: str) -> UUID:
+    """Raises NotFound."""
     try:
-        values = {"id": UUID(id), "model_id": model.id}
+        return UUID(id)
     except ValueError:
         raise nothing_here() from None
+
+
+async def _find(gateway: Gateway, model: Model, id: UUID, *, with_answer: bool) -> dict[str, Any]:
+    """The row. Raises NotFound when the model has no such prediction (any more)."""
+    values = {"id": id, "model_id": model.id, "with_answer": with_answer}
     async with _asked_of(gateway.database) as connection:
         cursor = await connection.execute(queries.FIND_PREDICTION, values)
         row = await cursor.fetchone()
@@ -210,8 +226,8 @@ def _output(answer: bytes | None, content_type: str | None) -> Any:
     """JSON as it is, text as a text, everything else as a file."""
     if answer is None or content_type is None:
         return None
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    kind = calls.media_type(content_type)
+    if calls.is_json(kind):
         return orjson.Fragment(answer)
     if kind.startswith("text/") or kind == "application/x-ndjson":
         return answer.decode("utf-8", "replace")
@@ -225,10 +241,12 @@ def _url(gateway: Gateway, workspace: str, model: str, id: UUID) -> str:
 
 @contextlib.asynccontextmanager
 async def _asked_of(database: Database) -> AsyncIterator[PgConnection]:
-    """PostgreSQL, or Unavailable when it does not answer soon."""
+    """PostgreSQL, or Unavailable when it does not answer soon. NotFound for what was deleted a moment ago."""
     try:
         async with asyncio.timeout(DATABASE_SECONDS), database.connection() as connection:
             yield connection
+    except psycopg.IntegrityError:
+        raise nothing_here() from None
     except (psycopg.Error, OSError) as error:
         log.warning("gateway.predictions_unavailable", problem=str(error).strip())
         raise Unavailable(

@@ -119,9 +119,10 @@ with accepted as (
 select created_at, pg_notify('tenfold_predictions', 'new') from accepted
 """
 
+# Answers may be large: without `with_answer` they stay where they are.
 FIND_PREDICTION: LiteralString = """
-select p.id, p.state, p.status, p.answer, p.answer_type, p.error, p.created_at, p.started_at, p.finished_at, p.attempts,
-       v.number as version
+select p.id, p.state, p.status, case when %(with_answer)s then p.answer end as answer, p.answer_type, p.error,
+       p.created_at, p.started_at, p.finished_at, p.attempts, v.number as version
 from predictions p join model_versions v on v.id = p.version_id
 where p.id = %(id)s and v.model_id = %(model_id)s
 """
@@ -129,21 +130,23 @@ where p.id = %(id)s and v.model_id = %(model_id)s
 # A cancelled one is nobody's: whoever works on it finds at the next heartbeat, or the notification, that it is over.
 CANCEL_PREDICTION: LiteralString = """
 with cancelled as (
-    update predictions set state = 'cancelled', finished_at = now(), body = '', lease_owner = null, lease_until = null,
-           fence = fence + 1
-    where id = %(id)s and state in ('queued', 'running')
-    returning id)
+    update predictions p set state = 'cancelled', finished_at = now(), body = '', lease_owner = null,
+           lease_until = null, fence = fence + 1
+    from model_versions v
+    where p.id = %(id)s and p.state in ('queued', 'running') and v.id = p.version_id and v.model_id = %(model_id)s
+    returning p.id)
 select pg_notify('tenfold_predictions', 'cancelled') from cancelled
 """
 
-# The oldest one whose version has a place free: one that waits, or one whose gateway is gone.
+# The oldest one whose version has a place free: one that waits, or one whose gateway is gone. What the asker works on
+# (`mine`) is not gone, although its lease may have run out while PostgreSQL was away.
 CLAIM_PREDICTION: LiteralString = """
 update predictions set state = 'running', lease_owner = %(owner)s,
        lease_until = now() + make_interval(secs => %(lease_seconds)s), fence = fence + 1, attempts = attempts + 1,
        started_at = coalesce(started_at, now())
 where id = (
     select id from predictions
-    where version_id = any(%(versions)s) and attempts < %(max_attempts)s
+    where version_id = any(%(versions)s) and id <> all(%(mine)s) and attempts < %(max_attempts)s
       and (state = 'queued' or (state = 'running' and lease_until < now()))
     order by id limit 1 for update skip locked)
 returning id, version_id, content_type, body, accept, request_id, attempts, fence
@@ -156,8 +159,12 @@ where p.id = mine.id and p.fence = mine.fence and p.state = 'running'
 returning p.id
 """
 
+# What calls itself JSON is shown inside of other JSON, and is a text unless it reads as JSON. PostgreSQL reads it: the
+# gateway would answer nobody meanwhile.
 FINISH_PREDICTION: LiteralString = """
-update predictions set state = %(state)s, status = %(status)s, answer = %(answer)s, answer_type = %(answer_type)s,
+update predictions set state = %(state)s, status = %(status)s, answer = %(answer)s,
+       answer_type = case when %(is_json)s and (%(answer)s::bytea is json) is not true then 'text/plain'
+                          else %(answer_type)s end,
        error = %(error)s::jsonb, finished_at = now(), body = '', lease_owner = null, lease_until = null
 where id = %(id)s and fence = %(fence)s and state = 'running'
 """
@@ -181,7 +188,7 @@ from (
                 else 'The log of the model says whether it takes its process down.' end as hint
     from predictions p join model_versions v on v.id = p.version_id
     where (p.state = 'queued' and v.state = 'failed')
-       or (p.state = 'running' and p.lease_until < now() and p.attempts >= %(max_attempts)s)
+       or (p.state = 'running' and p.lease_until < now() and p.attempts >= %(max_attempts)s and p.id <> all(%(mine)s))
     order by p.id limit 100 for update of p skip locked
 ) as reason
 where p.id = reason.id

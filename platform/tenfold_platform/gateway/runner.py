@@ -34,9 +34,10 @@ from tenfold_platform.gateway.traffic import Traffic
 
 log = structlog.get_logger(__name__)
 
-PATH = "/v1/models/model:predict"  # as model servers know it
 KEPT_DAYS = 7
-_CANCELLED = 499
+
+# What PostgreSQL says of JSON that it cannot even read: not in UTF-8, or nested very deep.
+_UNREADABLE = (psycopg.errors.CharacterNotInRepertoire, psycopg.errors.StatementTooComplex)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +80,29 @@ class Outcome:
 
 
 class Runner:
-    """`run` works until it is cancelled, and `close` gives back what is unfinished then."""
+    """`run` works until it is cancelled, and `close` gives back what is unfinished then.
+
+    Leases have a database connection of their own: an answer may be under way for longer than a lease lasts.
+    """
 
     def __init__(
         self,
         database: Database,
+        leases: Database,
         pool: Pool,
         snapshot: Callable[[], Snapshot | None],
         traffic: Traffic,
         limits: RunnerLimits | None = None,
     ) -> None:
         self._database = database
+        self._leases = leases
         self._pool = pool
         self._snapshot = snapshot
         self._traffic = traffic
         self._limits = limits or RunnerLimits()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._jobs: dict[Job, asyncio.Task[None]] = {}
+        self._done: set[Job] = set()  # of these: nothing is left to do but to record them
         self._callable: tuple[Snapshot | None, list[Version]] = (None, [])
         self._paused: dict[UUID, float] = {}  # versions that could not take a call, until when
         self._wanted = asyncio.Event()
@@ -115,15 +122,21 @@ class Runner:
             tasks.create_task(self._forever(self._claim_all, self._wanted, self._limits.poll_seconds))
             tasks.create_task(self._forever(self._renew, self._doubted, self._limits.renew_seconds))
             tasks.create_task(self._forever(self._sweep, asyncio.Event(), self._limits.sweep_seconds))
-            tasks.create_task(self._listen_forever())
+            tasks.create_task(
+                self._database.listen(queries.LISTEN_PREDICTIONS, self._heard, retry_seconds=self._limits.retry_seconds)
+            )
 
     async def close(self, seconds: float = 3.0) -> None:
-        """Stops what is under way and gives it back, for others to begin again."""
+        """Records what is done, and gives back what is not, for others to begin again."""
         self._closing = True
-        for task in self._jobs.values():
+        for job, task in self._jobs.items():
+            if job not in self._done:
+                task.cancel()
+        if not self._jobs:
+            return
+        _, late = await asyncio.wait(list(self._jobs.values()), timeout=seconds)
+        for task in late:
             task.cancel()
-        if self._jobs:
-            await asyncio.wait(list(self._jobs.values()), timeout=seconds)
 
     async def _forever(self, work: Callable[[], Awaitable[None]], event: asyncio.Event, seconds: float) -> None:
         """Does it when asked, and every so often anyway. That PostgreSQL is away is the snapshot loader's to report."""
@@ -140,21 +153,8 @@ class Runner:
                 log.exception("gateway.runner_failed")
                 await asyncio.sleep(self._limits.retry_seconds)
 
-    async def _listen_forever(self) -> None:
-        while True:
-            with contextlib.suppress(psycopg.Error, OSError):
-                await self._listen()
-            await asyncio.sleep(self._limits.retry_seconds)
-
-    async def _listen(self) -> None:
-        connection = await self._database.open()
-        try:
-            await connection.execute(queries.LISTEN_PREDICTIONS)
-            self._wanted.set()  # what came before we listened
-            async for notification in connection.notifies():
-                (self._doubted if notification.payload == "cancelled" else self._wanted).set()
-        finally:
-            await connection.close()
+    def _heard(self, said: str) -> None:
+        (self._doubted if said == "cancelled" else self._wanted).set()
 
     # Taking work
 
@@ -182,6 +182,7 @@ class Runner:
         values = {
             "owner": self._owner,
             "versions": versions,
+            "mine": [job.id for job in self._jobs],
             "lease_seconds": self._limits.lease_seconds,
             "max_attempts": self._limits.max_attempts,
         }
@@ -197,6 +198,7 @@ class Runner:
 
     def _ended(self, job: Job) -> None:
         del self._jobs[job]
+        self._done.discard(job)
         self._wanted.set()
 
     # Doing it
@@ -226,6 +228,7 @@ class Runner:
             log.exception("gateway.prediction_failed", prediction=str(job.id))
             outcome = _failed(PlatformError("Something went wrong in the gateway.", hint="Its log has the rest."))
         seconds = time.perf_counter() - began
+        self._done.add(job)
         if await self._record(job, outcome):
             self._traffic.note(job.version_id, outcome.status, seconds)
 
@@ -243,44 +246,52 @@ class Runner:
             content_type=job.content_type,
             accept=job.accept if job.accept not in (None, "*/*") else "application/json",
             request_id=job.request_id,
-            http={"method": "POST", "path": PATH, "query": "", "headers": headers},
+            http={"method": "POST", "path": calls.PREDICT_PATH, "query": "", "headers": headers},
             timeout_seconds=limits.run_seconds,
         )
         answer = await calls.whole(prediction, limits.run_seconds, max_bytes=limits.answer_bytes)
-        status, kind = prediction.status, _true_type(prediction.content_type, answer)
+        status = prediction.status
         refused = PlatformError(f"The model answered {status}.", code="http", hint="The output says why.")
-        return Outcome(status, answer, kind, _as_error(refused) if status >= 400 else None)
+        return Outcome(status, answer, prediction.content_type, _as_error(refused) if status >= 400 else None)
 
     # Saying so
 
     async def _record(self, job: Job, outcome: Outcome) -> bool:
         """Whether it was ours to record. Waits for PostgreSQL as long as it takes."""
-        values = {
+        values: dict[str, Any] = {
             "id": job.id,
             "fence": job.fence,
             "state": "succeeded" if outcome.error is None else "failed",
             "status": outcome.status,
             "answer": outcome.answer,
             "answer_type": outcome.answer_type,
+            "is_json": outcome.answer_type is not None and calls.is_json(outcome.answer_type),
             "error": None if outcome.error is None else orjson.dumps(no_nul(outcome.error)).decode(),
         }
         while True:
             try:
                 return await self._execute(queries.FINISH_PREDICTION, values) == 1
-            except (psycopg.DataError, psycopg.IntegrityError):
-                log.exception("gateway.prediction_not_recorded", prediction=str(job.id))
-                return False  # its lease runs out, and it is tried again
-            except (psycopg.Error, OSError):
-                await asyncio.sleep(self._limits.retry_seconds)
+            except (psycopg.Error, OSError) as error:
+                if values["is_json"] and isinstance(error, _UNREADABLE):
+                    values |= {"answer_type": "text/plain", "is_json": False}
+                elif isinstance(error, (psycopg.DataError, psycopg.IntegrityError)):
+                    log.exception("gateway.prediction_not_recorded", prediction=str(job.id))
+                    return False  # its lease runs out, and it is tried again
+                else:
+                    await asyncio.sleep(self._limits.retry_seconds)
 
     async def _give_back(self, job: Job, *, attempts: int) -> None:
         """For somebody else, or later. Should PostgreSQL not hear of it, the lease runs out instead."""
         with contextlib.suppress(psycopg.Error, OSError):
             values = {"id": job.id, "fence": job.fence, "attempts": attempts}
-            await self._execute(queries.RETURN_PREDICTION, values)
+            async with self._leases.connection() as connection:
+                await connection.execute(queries.RETURN_PREDICTION, values)
 
     async def _renew(self) -> None:
-        """Keeps the leases of what is under way, and stops what is not ours any more."""
+        """Keeps the leases of what is under way, and stops what is not ours any more.
+
+        What is done is not stopped: it may have been recorded just now, and if it is not ours cannot be.
+        """
         jobs = list(self._jobs)
         if not jobs:
             return
@@ -289,16 +300,17 @@ class Runner:
             "fences": [job.fence for job in jobs],
             "lease_seconds": self._limits.lease_seconds,
         }
-        async with self._database.connection() as connection:
+        async with self._leases.connection() as connection:
             cursor = await connection.execute(queries.RENEW_PREDICTIONS, values)
             ours = {row["id"] for row in await cursor.fetchall()}
         for job in jobs:
-            if job.id not in ours and (task := self._jobs.get(job)) is not None:
+            if job.id not in ours and job not in self._done and (task := self._jobs.get(job)) is not None:
                 task.cancel()
 
     async def _sweep(self) -> None:
         """Ends what nobody can carry out, forgets what is old."""
-        await self._execute(queries.FAIL_HOPELESS_PREDICTIONS, {"max_attempts": self._limits.max_attempts})
+        values = {"max_attempts": self._limits.max_attempts, "mine": [job.id for job in self._jobs]}
+        await self._execute(queries.FAIL_HOPELESS_PREDICTIONS, values)
         await self._execute(queries.FORGET_PREDICTIONS, [_first_id_of(time.time() - KEPT_DAYS * 86400)])
 
     async def _execute(self, query: LiteralString, values: Any) -> int:
@@ -309,17 +321,6 @@ class Runner:
 def _first_id_of(seconds: float) -> UUID:
     """Ids are UUIDs of version 7, which begin with the time they were made at."""
     return UUID(int=int(seconds * 1000) << 80)
-
-
-def _true_type(content_type: str, answer: bytes) -> str:
-    """JSON is what reads as JSON: it is shown inside of other JSON."""
-    if "json" not in content_type or content_type.startswith("application/x-ndjson"):
-        return content_type
-    try:
-        orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return "text/plain"
-    return content_type
 
 
 def _failed(fault: PlatformError) -> Outcome:

@@ -32,6 +32,7 @@ BACKLOG = 2048
 JOINED_BYTES = 64 * 1024
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 20.0
+UNREAD_SECONDS = 600.0  # for which a websocket's messages may wait for its model
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -253,6 +254,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._on_lost: Callable[[], None] | None = None
+        self._heard_at = self.loop.time()
 
     def watch(self, on_lost: Callable[[], None] | None) -> None:
         """As `BoundedProtocol.watch`."""
@@ -265,6 +267,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self.ping_interval = interval_seconds or self.ping_interval
         self.ping_timeout = timeout_seconds or self.ping_timeout
 
+    def keepalive_timeout(self) -> None:
+        """The pong of a client that is there may lie behind messages that the model has not taken yet."""
+        bound = UNREAD_SECONDS if self.read_paused else self.ping_timeout
+        if bound is not None and self.loop.time() - self._heard_at < bound:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+        else:
+            super().keepalive_timeout()
+
     def abort(self) -> None:
         """Ends a connection that cannot be ended with words: its client does not read."""
         self.transport.abort()
@@ -274,6 +285,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._tell_lost()
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
         super().data_received(data)
         # uvicorn waits on when the handshake cannot be read: a line that is longer than websockets allows
         if self.conn.handshake_exc is not None and not self.handshake_initiated:

@@ -28,6 +28,7 @@ from tenfold_platform.gateway.http import (
 from tenfold_platform.gateway.server import BoundedWebSocket
 from tenfold_platform.gateway.snapshot import Version
 from tenfold_platform.gateway.targets import Target, called_version
+from tenfold_platform.gateway.traffic import BROKEN_OFF
 from tenfold_platform.gateway.truss import MODEL_ERROR
 from tenfold_platform.gateway.wire import Answer, Exchange
 
@@ -81,7 +82,7 @@ async def converse(gateway: Gateway, request: Request, target: Target) -> None:
     """Answers the handshake as the model does, then passes messages on until either side ends it."""
     _check_origin(gateway, request)
     _, version = await called_version(gateway, request, target)
-    lane = calls.version_lane(gateway.pool, version, is_open=True)
+    lane = calls.version_lane(gateway.pool, version, "beside")
     lane.check()
     connection: BoundedWebSocket = request.scope["tenfold.connection"]
     socket = Socket(connection, request.scope["tenfold.receive"], request.scope["tenfold.send"])
@@ -94,12 +95,9 @@ async def converse(gateway: Gateway, request: Request, target: Target) -> None:
     try:
         _check_accepted(answer)
         await _accept(request, socket, version, answer, offered)
-        seconds = time.perf_counter() - request.began
-        is_good = await _relay(request, socket, exchange)
+        await _relay_as_one_call(gateway, request, socket, exchange)
     finally:
         exchange.cancel()
-    gateway.traffic.note(version.id, SWITCHED if is_good else 500, seconds)
-    request.version_id = None
 
 
 def _check_origin(gateway: Gateway, request: Request) -> None:
@@ -142,6 +140,17 @@ async def _accept(request: Request, socket: Socket, version: Version, answer: An
     headers += [(name.encode(), value.encode()) for name, value in of_model.items()]
     await socket.send({"type": "websocket.accept", "subprotocol": chosen, "headers": headers})
     request.status = SWITCHED
+
+
+async def _relay_as_one_call(gateway: Gateway, request: Request, socket: Socket, exchange: Exchange) -> None:
+    """Counts the conversation when it is over, as long as its handshake took: the rest is for both sides to say."""
+    seconds, status = time.perf_counter() - request.began, BROKEN_OFF
+    version_id, request.version_id = request.version_id, None
+    assert version_id is not None
+    try:
+        status = SWITCHED if await _relay(request, socket, exchange) else 500
+    finally:
+        gateway.traffic.note(version_id, status, seconds)
 
 
 async def _relay(request: Request, socket: Socket, exchange: Exchange) -> bool:

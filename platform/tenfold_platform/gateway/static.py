@@ -131,7 +131,7 @@ async def _send(request: Request, asset: Asset, headers: list[Header]) -> None:
     headers.append((b"vary", b"Accept-Encoding"))
     headers.append((b"etag", asset.etag.encode()))
     if _matches(request.header(b"if-none-match"), asset.etag):
-        await request.respond_without_body(304, headers)
+        await request.respond(304, headers)
         return
     coding, body = _best(asset, request.header(b"accept-encoding") or "")
     headers.append((b"content-type", asset.content_type))

@@ -31,6 +31,7 @@ BOUNDS_SECONDS: tuple[float, ...] = tuple(round(0.0005 * 1.5**step, 6) for step 
 FLUSH_SECONDS = 3.0
 LAST_FLUSH_SECONDS = 2.0
 MAX_CELLS = 20_000
+BROKEN_OFF = 0  # the status of an answer that began, and did not come to its end
 _MINUTE = 60
 
 Key = tuple[UUID, int]  # a version, and the minute since 1970
@@ -50,7 +51,7 @@ class Cell:
         self.requests += 1
         self.seconds += seconds
         self.buckets[bisect_left(BOUNDS_SECONDS, seconds)] += 1
-        if status >= 500 or not status:
+        if status >= 500 or status == BROKEN_OFF:
             self.failed += 1
         elif status >= 400:
             self.refused += 1
@@ -83,7 +84,7 @@ class Traffic:
         self.dropped = 0  # calls that no longer fitted
 
     def note(self, version_id: UUID, status: int, seconds: float) -> None:
-        """One call has ended. A status of 0 is an answer that broke off."""
+        """One call has ended, with an HTTP status or BROKEN_OFF."""
         key = (version_id, int(self._now()) // _MINUTE)
         cell = self._cells.get(key)
         if cell is None:

@@ -25,7 +25,7 @@ from tenfold_platform.gateway.http import (
     write_json,
 )
 from tenfold_platform.gateway.pool import Lane
-from tenfold_platform.gateway.predict import PREDICT_PATH, respond
+from tenfold_platform.gateway.predict import respond
 from tenfold_platform.gateway.targets import Target, called_version
 from tenfold_platform.gateway.wire import Answer
 
@@ -53,7 +53,7 @@ PATHS_OF_METHODS: dict[Method, str] = {
 
 async def predict(gateway: Gateway, request: Request, target: Target) -> None:
     """JSON in and out; `application/octet-stream` is msgpack with arrays, both ways."""
-    await _call(gateway, request, target, PREDICT_PATH)
+    await _call(gateway, request, target, calls.PREDICT_PATH)
 
 
 async def call_method(gateway: Gateway, request: Request, target: Target, method: Method) -> None:
@@ -68,10 +68,10 @@ async def invoke(gateway: Gateway, request: Request, target: Target) -> None:
 
 async def _call(gateway: Gateway, request: Request, target: Target, path: str, method: Method | None = None) -> None:
     _, version = await called_version(gateway, request, target)
-    lane = calls.version_lane(gateway.pool, version, is_open=method is not None)
+    lane = calls.version_lane(gateway.pool, version, "predict" if method is None else "beside")
     lane.check()
     body = await request.body(gateway.max_body_bytes)
-    media_type = (request.header(b"content-type") or _JSON).partition(";")[0].strip().lower()
+    media_type = calls.media_type(request.header(b"content-type") or _JSON)
     if media_type == mlflow.CSV and version.text_columns is not None:
         body = await asyncio.to_thread(mlflow.rows_of_csv, body, version.text_columns)
     is_binary = media_type == _BINARY
@@ -107,7 +107,7 @@ async def alive(gateway: Gateway, request: Request, target: Target) -> None:
         or (not deployment.failures and any(replica.state == "loading" for replica in deployment.replicas))
     )
     if not is_alive:
-        lane = calls.version_lane(gateway.pool, version, is_open=True)
+        lane = calls.version_lane(gateway.pool, version, "ask")
         lane.refuse_if_hopeless()
         raise lane.not_ready()
     await _answer(request, b"true")
@@ -151,7 +151,7 @@ async def _ask(gateway: Gateway, request: Request, target: Target, header: dict[
     """One replica's answer to a question, or NotReady at once. No part of the model's traffic."""
     _, version = await called_version(gateway, request, target)
     request.version_id = None
-    lane: Lane = calls.version_lane(gateway.pool, version, is_open=True)
+    lane: Lane = calls.version_lane(gateway.pool, version, "ask")
     lane.check()
     async with WhileConnected(request):
         return await calls.ask(lane, header, timeout_seconds=PROBE_SECONDS)

@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
     async def send(self, exchange: Exchange, header: dict[str, Any], payload: bytes) -> None:
         """A further frame of the exchange under way, once the worker has read most of those before."""
         if self._writable is not None:
-            await self._writable
+            await asyncio.shield(self._writable)  # it is of whoever waits: cancelling one must not end the others
         if self._exchange is exchange:
             self._send(header, payload)
 

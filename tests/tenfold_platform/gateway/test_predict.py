@@ -181,13 +181,17 @@ class TestWhatTheWorkerSays:
             "X-Mine": "1\r\nEvil: 2",
             "Content-Length": "1",
             "X-Accel-Redirect": "/etc/passwd",
+            "X-Envoy-Upstream-Canary": "1",
+            "X-Reproxy-URL": "http://10.0.0.1/",
+            "X-LiteSpeed-Location": "/etc/passwd",
         }
         answer = self.said(
             serve, world, workspace, key, make_worker, lambda w, h, p, reply: reply.ok(b"hello", headers=headers)
         )
         assert answer.content == b"hello"
         assert answer.headers["X-Mine"] == "1  Evil: 2"
-        assert not {"set-cookie", "evil", "x-accel-redirect"} & set(answer.headers)
+        dropped = ("set-cookie", "evil", "x-accel-redirect", "x-envoy-upstream-canary", "x-reproxy-url")
+        assert not {*dropped, "x-litespeed-location"} & set(answer.headers)
 
     def test_a_page_from_a_model_is_no_page_of_this_origin(self, serve, world, workspace, key, make_worker) -> None:
         answer = self.said(
@@ -217,6 +221,41 @@ class TestWhatTheWorkerSays:
             lambda w, h, p, reply: reply.connection.sendall(b"HTTP/1.1 200 OK\r\n"),
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "bad_answer")
+
+
+class TestAnswersWithoutABody:
+    """On a connection that is kept, what follows the head of a 204 is the answer to the next request."""
+
+    FORGED = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged"
+
+    @pytest.mark.parametrize("status", [204, 304])
+    @pytest.mark.parametrize("streams", [False, True])
+    @pytest.mark.parametrize("path", [PATH, "/v1/acme/models/churn/v1/models/model:predict"])
+    def test_the_model_cannot_answer_the_next_request(
+        self, serve, world, workspace, key, make_worker, status: int, streams: bool, path: str
+    ) -> None:
+        def forge(worker, header, payload, reply):
+            if payload == b"1":
+                reply.ok(self.FORGED, status=status, content_type="text/plain", more=streams)
+            else:
+                reply.ok(b"honest", content_type="text/plain")
+
+        worker = make_worker(forge)
+        world.served(workspace, worker)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1\r\n"
+        running = serve()
+        with running.raw() as connection:
+            connection.sendall(f"{head}\r\n1{head}Connection: close\r\n\r\n2".encode())
+            received = b""
+            while part := connection.recv(10_000):
+                received += part
+        first, second, body = received.split(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 %d " % status)
+        assert not any(line.startswith((b"content-length", b"transfer-encoding")) for line in first.split(b"\r\n"))
+        assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body == b"honest"
+        running.wait_for(lambda gateway: gateway.pool.in_flight == 0)
+        assert len(worker.cancelled) == streams
 
 
 class TestWhenNobodyCanAnswer:
@@ -273,7 +312,7 @@ class TestWhenNobodyCanAnswer:
         with running.client(key) as client:
             caller = threading.Thread(target=lambda: answers.append(client.post(PATH, json={})))
             caller.start()
-            running.wait_for(lambda gateway: any(lane.waiting for lane in gateway.pool.lanes.values()))
+            running.wait_for(lambda gateway: gateway.pool.waiting)
             with world.sessions.begin() as session:
                 session.execute(
                     update(DeploymentTable).where(DeploymentTable.id == deployment).values(desired_replicas=0)
@@ -361,7 +400,7 @@ class TestLoad:
             callers = [threading.Thread(target=lambda: client.post(PATH, json={})) for _ in range(6)]
             for caller in callers:
                 caller.start()
-            running.wait_for(lambda gateway: sum(lane.waiting for lane in gateway.pool.lanes.values()) == 3)
+            running.wait_for(lambda gateway: gateway.pool.waiting == 3)
             running.wait_for(lambda _: len(worker.requests) >= 3)
             assert len(worker.requests) == 3
             worker.hold.set()
@@ -501,7 +540,7 @@ class TestStreams:
         running.wait_for(lambda _: len(worker.requests) == 1)
         connection.close()
         running.wait_for(lambda _: len(worker.cancelled) == 1)
-        running.wait_for(lambda gateway: all(lane.in_flight == 0 for lane in gateway.pool.lanes.values()))
+        running.wait_for(lambda gateway: gateway.pool.in_flight == 0)
 
 
 def test_large_bodies_go_both_ways(serve: Callable[..., Any], world, workspace, key, make_worker) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, text, update
 
 from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.gateway import predictions, runner
@@ -53,6 +53,29 @@ class Client:
 def client_of(key: str) -> Iterator[Callable[[Any], Client]]:
     with contextlib.ExitStack() as clients:
         yield lambda running: Client(clients.enter_context(running.client(key)))
+
+
+@pytest.fixture
+def waits_for_a_lock(sessions) -> Callable[[str], bool]:
+    """Whether PostgreSQL keeps that connection of a gateway waiting for somebody else's transaction."""
+    query = text("select count(*) from pg_stat_activity where application_name = :name and wait_event_type = 'Lock'")
+
+    def waits(name: str) -> bool:
+        with sessions() as session:
+            return bool(session.execute(query, {"name": name}).scalar_one())
+
+    return waits
+
+
+@pytest.fixture
+def lease_has_run_out(sessions) -> Callable[[str], bool]:
+    query = text("select lease_until < now() from predictions where id = :id")
+
+    def has_run_out(id: str) -> bool:
+        with sessions() as session:
+            return bool(session.execute(query, {"id": UUID(id)}).scalar_one())
+
+    return has_run_out
 
 
 def twice(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> None:
@@ -113,6 +136,33 @@ class TestAccepting:
         world.served(workspace, make_worker())
         with serve(max_body_bytes=100).client(key) as client:
             assert client.post(R + "/predict", json="a" * 200, headers=ASYNC).status_code == 413
+
+    def test_says_who_takes_larger_ones(self, serve, world, workspace, key, make_worker) -> None:
+        world.served(workspace, make_worker())
+        body = b" " * (predictions.MAX_BODY_BYTES + 1)
+        with serve(max_body_bytes=100).client(key) as client:
+            small = client.post(R + "/predict", content=body, headers=ASYNC).json()["error"]["hint"]
+        with serve().client(key) as client:
+            large = client.post(R + "/predict", content=body, headers=ASYNC).json()["error"]["hint"]
+        assert small == "The operator can raise TENFOLD_MAX_BODY_BYTES."
+        assert large == "Larger bodies are only taken by calls that wait for their answer."
+
+    def test_of_a_version_that_is_deleted_meanwhile_is_not_found(
+        self, serve, world, workspace, key, sessions, waits_for_a_lock
+    ) -> None:
+        version = world.model(workspace, alias=None, state="building")
+        running = serve()
+        answers: list[httpx.Response] = []
+        with running.client(key) as client, sessions.begin() as session:
+            session.execute(delete(VersionTable).where(VersionTable.id == version.id))
+            caller = threading.Thread(
+                target=lambda: answers.append(client.post(R + "@1/predict", json=1, headers=ASYNC))
+            )
+            caller.start()
+            running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: requests"))
+            session.commit()
+            caller.join(20)
+        assert (answers[0].status_code, answers[0].json()["error"]["code"]) == (404, "not_found")
 
     def test_without_postgresql_is_a_503_and_no_promise(self, serve, world, workspace, key, make_worker) -> None:
         world.served(workspace, make_worker())
@@ -184,6 +234,10 @@ class TestCarryingOut:
         [
             ("text/plain; charset=utf-8", "hé".encode(), "hé"),
             ("application/json", b"{broken", "{broken"),
+            ("application/JSON", b'1, "state": "queued"', '1, "state": "queued"'),
+            ("application/vnd.x+JSON; v=1", b'{"a": 1}', {"a": 1}),
+            ("application/json", b'"\xff"', '"\ufffd"'),
+            ("application/json", b"[" * 100_000, "[" * 100_000),
             ("image/png", b"\x89", {"name": "output", "type": "image/png", "size": 1, "data": "iQ=="}),
         ],
     )
@@ -373,6 +427,92 @@ class TestCancelling:
         with serve().client(key) as client:
             assert client.delete(f"{R}/predictions/{uuid4()}").status_code == 404
             assert client.delete(f"{R}/predictions/1").status_code == 404
+
+
+class TestLeases:
+    def test_one_that_ran_out_is_still_its_own_gateways(
+        self, serve, world, workspace, make_worker, client_of, lease_has_run_out
+    ) -> None:
+        """As after PostgreSQL was away. Nothing is begun twice where it is under way already."""
+
+        def first_is_slow(worker, header, payload, reply):
+            if payload == b"1":
+                worker.hold.wait(30)
+            reply.ok(payload)
+
+        worker = make_worker(first_is_slow)
+        world.served(workspace, worker, runtime={"predict_concurrency": 3})
+        running = serve(runner_limits=RunnerLimits(poll_seconds=0.05, lease_seconds=0.2, renew_seconds=60))
+        client = client_of(running)
+        slow = client.accept(1)
+        running.wait_for(lambda _: worker.requests)
+        running.wait_for(lambda _: lease_has_run_out(slow))
+        assert client.ended(client.accept(2))["output"] == 2  # the older one is asked for first
+        assert [payload for _, payload in worker.requests] == [b"1", b"2"]
+        worker.hold.set()
+        found = client.ended(slow)
+        assert (found["output"], found["attempts"]) == (1, 1)
+
+    def test_one_that_ran_out_at_its_last_attempt_is_not_given_up(
+        self, serve, world, workspace, make_worker, client_of, sessions, lease_has_run_out
+    ) -> None:
+        worker = make_worker(when_let_go)
+        version = world.served(workspace, worker)
+        running = serve(
+            runner_limits=RunnerLimits(
+                poll_seconds=0.05, lease_seconds=0.2, renew_seconds=60, sweep_seconds=0.05, max_attempts=1
+            )
+        )
+        client = client_of(running)
+        id = client.accept(1)
+        running.wait_for(lambda _: worker.requests)
+        running.wait_for(lambda _: lease_has_run_out(id))
+        with sessions.begin() as session:
+            abandoned = PredictionTable(
+                workspace_id=workspace.id, version_id=version.id, state="running", content_type="application/json",
+                body=b"1", attempts=1, fence=1, lease_owner="gone",
+                lease_until=datetime.now(UTC) - timedelta(minutes=1),
+            )  # fmt: skip
+            session.add(abandoned)
+        assert client.ended(str(abandoned.id))["error"]["code"] == "gave_up"
+        worker.hold.set()
+        assert client.ended(id)["output"] == 1
+
+    def test_are_renewed_while_an_answer_is_on_its_way_to_postgresql(
+        self, serve, world, workspace, make_worker, client_of, sessions, waits_for_a_lock
+    ) -> None:
+        world.served(workspace, make_worker(when_let_go))
+        running = serve(runner_limits=RunnerLimits(poll_seconds=0.05, renew_seconds=0.05))
+        id = client_of(running).accept(1)
+
+        def lease() -> datetime | None:
+            with sessions() as session:
+                return session.get(PredictionTable, UUID(id)).lease_until
+
+        running.wait_for(lambda _: lease())
+        with sessions.begin() as session:
+            session.execute(text("lock table predictions in access exclusive mode"))
+            running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: predictions"))
+            running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: leases"))
+
+    def test_what_is_done_is_recorded_before_a_gateway_stops(
+        self, serve, world, workspace, make_worker, client_of, sessions, waits_for_a_lock
+    ) -> None:
+        worker = make_worker(when_let_go)
+        world.served(workspace, worker)
+        running = serve()
+        id = client_of(running).accept(1)
+        running.wait_for(lambda _: worker.requests)
+        with sessions.begin() as session:
+            session.get(PredictionTable, UUID(id), with_for_update=True)
+            worker.hold.set()
+            running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: predictions"))
+            running.server.should_exit = True
+            running.wait_for(lambda gateway: gateway.runner._closing)
+        running.wait_for(lambda gateway: gateway.runner.running == 0)
+        with sessions() as session:
+            row = session.get(PredictionTable, UUID(id))
+            assert (row.state, row.answer, row.attempts) == ("succeeded", b"1", 1)
 
 
 class TestSeveralGateways:

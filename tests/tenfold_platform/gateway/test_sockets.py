@@ -40,8 +40,8 @@ def echo(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> Non
         reply.frame({"ok": True, "more": True, "ws": said["ws"]}, body)
 
 
-def open_lanes_are_empty(gateway: Any) -> bool:
-    return all(lane.in_flight == 0 for lane in gateway.pool.open_lanes.values())
+def nothing_is_under_way(gateway: Any) -> bool:
+    return bool(gateway.pool.in_flight == 0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_messages_go_both_ways_on_every_address(serve, world, workspace, key, ma
             assert socket.recv(20) == message
         socket.close(4001, "enough")
     running.wait_for(lambda _: getattr(worker, "left", None) == (4001, "enough"))
-    running.wait_for(open_lanes_are_empty)
+    running.wait_for(nothing_is_under_way)
     header, _ = worker.requests[0]
     assert (header["op"], header["http"]["path"], header["http"]["query"]) == ("websocket", "/v1/websocket", "room=1")
     assert key not in json.dumps(header)
@@ -189,7 +189,7 @@ class TestTheHandshake:
         running.wait_for(lambda _: len(worker.requests) == 1)
         connection.close()
         running.wait_for(lambda _: len(worker.cancelled) == 1)
-        running.wait_for(open_lanes_are_empty)
+        running.wait_for(nothing_is_under_way)
 
 
 class TestEndings:
@@ -249,7 +249,7 @@ class TestEndings:
             socket.recv(20)
             socket.socket.close()
             running.wait_for(lambda _: getattr(worker, "left", (0, ""))[0] in (1005, 1006), 20)
-        running.wait_for(open_lanes_are_empty)
+        running.wait_for(nothing_is_under_way)
 
     def test_a_model_that_does_not_mind_the_clients_end_is_cancelled(
         self, serve, world, workspace, key, make_worker, monkeypatch
@@ -266,7 +266,7 @@ class TestEndings:
         with running.websocket(PATH, key):
             pass
         running.wait_for(lambda _: len(worker.cancelled) == 1, 20)
-        running.wait_for(open_lanes_are_empty)
+        running.wait_for(nothing_is_under_way)
 
     def test_a_message_over_the_limit_ends_it(self, serve, world, workspace, key, make_worker) -> None:
         worker = make_worker(echo)
@@ -314,7 +314,7 @@ class TestEndings:
         assert received.startswith(b"HTTP/1.1 101")
         assert b"\x89\x04" in received
         assert b"keepalive ping timeout" in received
-        running.wait_for(open_lanes_are_empty, 20)
+        running.wait_for(nothing_is_under_way, 20)
 
 
 class TestSlowReaders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -197,6 +198,44 @@ def test_calls_by_worklets_and_refusals_count_and_probes_do_not(
     running.count()
     found = rows()
     assert (sum(row.requests for row in found), sum(row.refused for row in found)) == (3, 1)
+
+
+def test_a_stream_that_breaks_off_has_failed(serve, world, workspace, key, make_worker, rows) -> None:
+    def break_off(worker, header, payload, reply):
+        reply.ok(b"one ", content_type="text/plain", more=True)
+        reply.error(500, "user_error", "no", source="user", more=False)
+
+    world.served(workspace, make_worker(break_off))
+    running = serve()
+    with running.client(key) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.post(PATH, json={})
+        scraped = client.get("/metrics").text
+    running.count()
+    assert [(row.requests, row.failed) for row in rows()] == [(1, 1)]
+    assert 'tenfold_gateway_requests_total{kind="predict",status="0",target="acme/churn"} 1.0' in scraped
+
+
+def test_a_websocket_that_is_cut_off_has_failed_and_took_its_handshake(
+    serve, world, workspace, key, make_worker, rows
+) -> None:
+    def accept(worker, header, payload, reply):
+        reply.frame({"ok": True, "more": True, "ws": "accept"})
+
+    world.served(workspace, make_worker(accept))
+    running = serve()
+    began = time.monotonic()
+    with running.websocket("/v1/acme/models/churn/v1/websocket", key):
+        handshake_seconds = time.monotonic() - began
+        time.sleep(handshake_seconds + 0.1)
+        for task in list(running.server.server_state.tasks):  # as the server does when its time to drain is over
+            running.loop.call_soon_threadsafe(task.cancel)
+        running.wait_for(lambda gateway: gateway.pool.in_flight == 0)
+    running.wait_for(lambda _: not running.server.server_state.tasks)
+    running.count()
+    (row,) = rows()
+    assert (row.requests, row.failed) == (1, 1)
+    assert row.seconds <= handshake_seconds
 
 
 def test_the_last_counts_are_written_when_the_gateway_stops(serve, world, workspace, key, make_worker, rows) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tenfold_platform.auth.tokens import TokenKind
 from tenfold_platform.deployments.tables import DeploymentTable
+from tenfold_platform.gateway.pool import PoolLimits
 
 R = "/v1/acme/models/churn"
 METHODS = {
@@ -187,6 +188,18 @@ class TestWhatTheModelSees:
         }
         assert as_baseten(wrong) == (400, "Row 0 has 1 values, and there are 2 columns.", "04", "700")
 
+    def test_csv_with_very_long_cells(self, serve, world, workspace, key, make_worker) -> None:
+        worker = make_worker()
+        world.served(workspace, worker, schema={"form": "table", "fields": [{"name": "a", "type": "str"}]})
+        digits, text = "9" * 400, "a" * 200_000
+        with serve().client(key) as client:
+            told = client.post(
+                R + "/invocations",
+                content=f"a,b\n{text},{digits}\nx,{digits}e1\nx,1e999\n",
+                headers={"Content-Type": "text/csv"},
+            )
+        assert told.json()["dataframe_split"]["data"] == [[text, int(digits)], ["x", f"{digits}e1"], ["x", "1e999"]]
+
 
 class TestErrors:
     @pytest.mark.parametrize(
@@ -307,6 +320,21 @@ class TestProbes:
             worker.hold.set()
             for caller in callers:
                 caller.join(20)
+
+    def test_are_answered_while_websockets_take_every_slot(self, serve, world, workspace, key, make_worker) -> None:
+        def answer(worker, header, payload, reply):
+            if header["op"] == "websocket":
+                reply.frame({"ok": True, "more": True, "ws": "accept"})
+            else:
+                reply.frame({"ok": True, "state": "ready"})
+
+        world.served(workspace, make_worker(answer))
+        running = serve(limits=PoolLimits(beside_slots=2))
+        path = R + "/v1/websocket"
+        with running.websocket(path, key), running.websocket(path, key), running.client(key) as client:
+            assert client.get(R + "/v1/models/model").status_code == 200
+            assert client.get(R + "/ping").status_code == 200
+            assert client.get(R + "/metrics").status_code == 200
 
     def test_say_no_at_once_when_there_is_nobody(self, serve, world, workspace, key) -> None:
         deployment = world.deployment(world.model(workspace))
