@@ -15,16 +15,21 @@ _MOST_BYTES = 256 * 1024 * 1024
 class Backlog:
     """Bytes in the order they were put in: `put` at the end, `take` from the beginning. Used from one thread.
 
-    `room` is how much may be put aside; it is nothing once the disk has refused.
+    The file gives nothing back before all of it has been read, so what has been read counts as well.
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self.room = _MOST_BYTES
+        self._refused = False
         self._file: Optional[IO[bytes]] = None
         self._read = 0
         self._written = 0
         self._rest = bytearray()  # what the disk refused
+
+    @property
+    def room(self) -> int:
+        """The `size` that it may have now; none once the disk has refused."""
+        return 0 if self._refused else _MOST_BYTES - self._read
 
     def put(self, data: bytes) -> None:
         self.size += len(data)
@@ -41,7 +46,7 @@ class Backlog:
                 done += count
                 self._written += count
         except OSError:
-            self.room = 0
+            self._refused = True
             self._rest += memoryview(data)[done:]
 
     def take(self, most: int) -> bytes:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import site
 import subprocess
 import sys
 import sysconfig
@@ -48,8 +49,17 @@ def run_once(root: Path, config: Mapping[str, Any]) -> None:
             for command in commands:
                 _run(in_package(command, root, config), root, environment)
             (folder / _MARKER).write_text(json.dumps(wanted), "utf-8")
-    sys.path.insert(0, _site_packages(folder))
+    _put_first_on_path(_site_packages(folder))
     os.environ["PATH"] = environment["PATH"]
+
+
+def _put_first_on_path(folder: str) -> None:
+    """With what its .pth files name (`pip install -e`), which `site` by itself would put last."""
+    others = list(sys.path)
+    sys.path.insert(0, folder)
+    site.addsitedir(folder)
+    named = [path for path in sys.path if path not in others and path != folder]
+    sys.path[:] = [folder, *named, *others]
 
 
 def _run(command: str, root: Path, environment: Mapping[str, str]) -> None:

@@ -23,9 +23,11 @@ from tenfold_runtime.frames import Frame
 from tenfold_runtime.methods import OPENAI_METHODS
 from tenfold_runtime.package import enter, read_config
 from tenfold_runtime.requests import Call
+from tenfold_runtime.threads import Threads
 
 _POLL_SECONDS = 0.1
-_PROBE_SECONDS = 0.4
+_PROBE_SECONDS = 5.0
+_HEALTH_CHECK_SECONDS = 0.4
 _FAREWELL_SECONDS = 2.0
 _LAST_LINES = 20
 _PATHS = {
@@ -43,6 +45,7 @@ class ServerHost:
         self._root = root
         self._secrets_folder = secrets_folder
         self._loop = loop
+        self._threads = Threads(loop, limit=1)
         self._settings: Mapping[str, Any] = {}
         self._places = 1
         self._port = 0
@@ -55,6 +58,8 @@ class ServerHost:
         self._since = time.time()
         self._load_seconds: Optional[float] = None
         self._loading = loop.create_task(self._load())
+        self._health_check: Optional["asyncio.Task[None]"] = None
+        self._healthy = True
 
     async def health(self) -> Dict[str, Any]:
         state = "failed" if self._failure is not None else "ready" if self._ready else "loading"
@@ -67,7 +72,7 @@ class ServerHost:
             fields.update(
                 places=self._places, occupied=self._occupied, methods=["predict", *OPENAI_METHODS, "websocket"]
             )
-            fields["healthy"] = await self._answers(str(self._settings["readiness_endpoint"]))
+            fields["healthy"] = await self._ask_server()
         return fields
 
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]:
@@ -103,8 +108,11 @@ class ServerHost:
         except (OSError, http_client.BadReply) as error:
             raise _unreachable(error) from None
         protocol = socket_.headers.get("sec-websocket-protocol")
-        await channel.send({"ws": "accept", **({"subprotocol": protocol} if protocol else {})})
-        return await _relayed(channel, socket_)
+        try:
+            await channel.send({"ws": "accept", **({"subprotocol": protocol} if protocol else {})})
+            return await _relayed(channel, socket_)
+        finally:
+            socket_.close(1001, "")
 
     async def schema(self, *_: object) -> Answer:
         self._check_ready()
@@ -133,9 +141,9 @@ class ServerHost:
     async def _load(self) -> None:
         started = time.perf_counter()
         try:
-            command = await self._loop.run_in_executor(None, self._prepare)
+            command = await self._threads.run(self._prepare)
             self._start(command)
-            while not await self._answers(str(self._settings["readiness_endpoint"])):
+            while not await self._answers():
                 self._check_running()
                 await asyncio.sleep(_POLL_SECONDS)
         except asyncio.CancelledError:
@@ -215,14 +223,24 @@ class ServerHost:
             hint="Its command runs in the package's folder, in the model's environment, not in an image.",
         )
 
-    async def _answers(self, path: str) -> bool:
+    async def _ask_server(self) -> bool:
+        """What the server says of its health, or said last when it takes long to say it."""
+        if self._health_check is None or self._health_check.done():
+            self._health_check = asyncio.ensure_future(self._check_health())
+        await asyncio.wait([self._health_check], timeout=_HEALTH_CHECK_SECONDS)
+        return self._healthy
+
+    async def _check_health(self) -> None:
+        self._healthy = await self._answers()
+
+    async def _answers(self) -> bool:
         try:
-            return await asyncio.wait_for(self._probe(path), _PROBE_SECONDS)
+            return await asyncio.wait_for(self._probe(), _PROBE_SECONDS)
         except (OSError, asyncio.TimeoutError, http_client.BadReply):
             return False
 
-    async def _probe(self, path: str) -> bool:
-        reply = await http_client.request(self._port, "GET", path)
+    async def _probe(self) -> bool:
+        reply = await http_client.request(self._port, "GET", str(self._settings["readiness_endpoint"]))
         reply.close()
         return 200 <= reply.status < 300
 
@@ -281,7 +299,6 @@ async def _relayed(channel: Channel, socket_: socket_client.Socket) -> Answer:
         for task in (speaking, listening):
             task.cancel()
         await asyncio.gather(speaking, listening, return_exceptions=True)
-        await socket_.close(1001, "")
 
 
 async def _to_server(channel: Channel, socket_: socket_client.Socket) -> None:
@@ -289,7 +306,7 @@ async def _to_server(channel: Channel, socket_: socket_client.Socket) -> None:
     while True:
         message = await channel.receive()
         if message["type"] == "websocket.disconnect":
-            await socket_.close(int(message["code"]), str(message["reason"]))
+            socket_.close(int(message["code"]), str(message["reason"]))
             return
         text = message.get("text")
         if text is not None:

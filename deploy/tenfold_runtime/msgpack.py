@@ -255,8 +255,12 @@ def _restored(found: Dict[Any, Any]) -> Any:
         if mark in found:
             try:
                 return restore(found)
+            except Fault:
+                raise
             except KeyError:  # a map of the caller's own that looks like one
                 return found
+            except Exception as error:  # numpy reads a dtype's text as Python, and fails in as many ways
+                raise ValueError(str(error) or type(error).__name__) from None
     return found
 
 

@@ -148,7 +148,7 @@ class Secrets(Mapping[str, str]):
         if name in self._declared:
             raise SecretNotFound(
                 f"Secret {name!r} is declared, but has no value in this workspace. "
-                f"Set it with `tenfold secrets set {name}`, then restart the model."
+                f"Set it with `tenfold secrets set {name}`, then deploy again, or restart the model if it was running."
             )
         raise SecretNotFound(
             f"Secret {name!r} is not declared. Add `{name}: null` under secrets in config.yaml, deploy again, "

@@ -89,7 +89,12 @@ class Call:
             if self._disconnected.is_set():
                 return
             self._waiting.append((loop, future))
-        await future
+        try:
+            await future
+        finally:
+            with self._lock:
+                if (loop, future) in self._waiting:
+                    self._waiting.remove((loop, future))
 
     async def receive(self) -> Message:
         """What an ASGI server would tell next. The body has been handed over before."""

@@ -6,10 +6,9 @@ import asyncio
 import sys
 from typing import Any, Dict, Optional
 
-from tenfold_runtime import streams
 from tenfold_runtime.answers import BYTES, Answer, Output, header_fields
-from tenfold_runtime.faults import trimmed_traceback
 from tenfold_runtime.requests import Call, Message
+from tenfold_runtime.threads import keep
 
 _NOT_PASSED_ON = ("content-type", "content-length", "transfer-encoding", "connection")
 
@@ -47,7 +46,7 @@ async def respond(response: Any, call: Call, output: Output) -> Answer:
         response.background = None
     await response(call.scope(), call.receive, send)
     if background is not None:
-        _keep(asyncio.ensure_future(background()))
+        keep(asyncio.ensure_future(background()))
     return head if streaming else Answer(body, head.content_type, status=head.status, headers=head.headers)
 
 
@@ -56,19 +55,3 @@ def _head(message: Message) -> Answer:
     content_type = headers.get("content-type") or BYTES
     passed_on = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
     return Answer(b"", content_type, status=int(message["status"]), headers=passed_on)
-
-
-_running: "set[asyncio.Future[Any]]" = set()
-
-
-def _keep(task: "asyncio.Future[Any]") -> None:
-    """A loop keeps only weak references to its tasks."""
-
-    def ended(task: "asyncio.Future[Any]") -> None:
-        _running.discard(task)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            streams.report(trimmed_traceback(failure))
-
-    _running.add(task)
-    task.add_done_callback(ended)

@@ -37,20 +37,16 @@ class Socket:
         self._reply = reply
 
     async def send(self, kind: int, message: bytes) -> None:
-        mask = os.urandom(4)
-        writer = self._reply.writer
-        writer.write(_head(kind, len(message)) + mask + _masked(message, mask))
-        await writer.drain()
+        self._write(kind, message)
+        await self._reply.writer.drain()
 
-    async def close(self, code: int, reason: str) -> None:
-        """Says good-bye. Codes that only describe an ending are not sent."""
-        body = struct.pack(">H", code) + reason.encode("utf-8", "replace")[:120] if _is_sendable(code) else b""
-        try:
-            await self.send(_CLOSE, body)
-        except OSError:
+    def close(self, code: int, reason: str) -> None:
+        """Says good-bye, and does not wait until that is read. Codes that only describe an ending are not sent."""
+        if self._reply.writer.is_closing():
             return
-        finally:
-            self._reply.close()
+        body = struct.pack(">H", code) + reason.encode("utf-8", "replace")[:120] if _is_sendable(code) else b""
+        self._write(_CLOSE, body)
+        self._reply.close()
 
     async def receive(self) -> Tuple[int, bytes]:
         """The kind and the content of the next message. Raises Ended, BadReply."""
@@ -73,6 +69,10 @@ class Socket:
                     raise BadReply("the server sent a message that is too large")
                 if first & _FINAL:
                     return kind, b"".join(parts)
+
+    def _write(self, kind: int, message: bytes) -> None:
+        mask = os.urandom(4)
+        self._reply.writer.write(_head(kind, len(message)) + mask + _masked(message, mask))
 
     async def _frame(self) -> Tuple[int, bytes]:
         reader = self._reply.reader

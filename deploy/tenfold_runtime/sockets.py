@@ -11,8 +11,9 @@ from typing import Any, Awaitable, Callable, Dict
 from tenfold_runtime import streams
 from tenfold_runtime.answers import Answer, Closed, header_fields
 from tenfold_runtime.channels import Channel
-from tenfold_runtime.faults import Fault, load_failed, trimmed_traceback, user_fault
+from tenfold_runtime.faults import Fault, load_failed, user_fault
 from tenfold_runtime.requests import Call, Message, starlette
+from tenfold_runtime.threads import keep
 
 FAILED = "Internal Server Error (in model/chainlet)."  # Truss's words, which its clients know
 _NORMAL, _SERVER_ERROR = 1000, 1011
@@ -41,7 +42,7 @@ class Conversation:
             running.cancel()
             raise
         if not running.done():  # it has closed, and tidies up
-            running.add_done_callback(_tell_failure)
+            keep(running)
             return self._closing.result()
         if running.cancelled():
             raise asyncio.CancelledError
@@ -174,9 +175,3 @@ def _accepts_itself(function: Callable[..., Any]) -> bool:
     """
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     return code is not None and bool({"accept", "send_denial_response"} & set(code.co_names))
-
-
-def _tell_failure(running: "asyncio.Future[Any]") -> None:
-    failure = None if running.cancelled() else running.exception()
-    if failure is not None:
-        streams.report(trimmed_traceback(failure))

@@ -14,7 +14,8 @@ import queue
 import threading
 from typing import Any, Awaitable, Callable, List, Optional, Type
 
-from tenfold_runtime.faults import Fault
+from tenfold_runtime import streams
+from tenfold_runtime.faults import Fault, trimmed_traceback
 
 _IDLE_SECONDS = 60.0
 
@@ -232,6 +233,25 @@ class UserLoop:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_run_forever, args=(self._loop,), name="tenfold-user-loop", daemon=True).start()
         return self._loop
+
+
+_kept: "set[asyncio.Future[Any]]" = set()
+
+
+def keep(task: "asyncio.Future[Any]") -> None:
+    """Lets a task of user code go on after its answer; its failure goes to the log.
+
+    A loop by itself keeps only weak references to its tasks.
+    """
+
+    def ended(task: "asyncio.Future[Any]") -> None:
+        _kept.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            streams.report(trimmed_traceback(failure))
+
+    _kept.add(task)
+    task.add_done_callback(ended)
 
 
 def _cancel(tasks: List["asyncio.Task[Any]"]) -> None:

@@ -27,6 +27,16 @@ def test_bytes_come_out_in_the_order_they_were_put_in(steps: list[bytes | int]) 
     backlog.close()
 
 
+def test_what_was_read_counts_until_all_of_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenfold_runtime.backlog._MOST_BYTES", 1000)
+    backlog = Backlog()
+    backlog.put(b"x" * 900)
+    backlog.take(600)
+    assert (backlog.size, backlog.room) == (300, 400)  # 100 more
+    backlog.take(300)
+    assert (backlog.size, backlog.room) == (0, 1000)
+
+
 def test_a_disk_that_refuses_leaves_no_room_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     backlog = Backlog()
     backlog.put(b"on disk;")

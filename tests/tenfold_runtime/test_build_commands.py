@@ -57,6 +57,22 @@ def test_a_command_that_fails_fails_the_load_with_its_last_output(workers) -> No
     assert not (worker.folder / "package" / "never").exists()
 
 
+def test_what_they_install_for_editing_is_found_before_what_the_environment_has(workers, predict) -> None:
+    source = """
+        import packaging
+        class Model:
+            def predict(self, inputs): return packaging.FROM
+    """
+    config = """
+        build_commands:
+          - mkdir lib && echo "FROM = 'lib'" > lib/packaging.py
+          - echo "$PWD/lib" > "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lib.pth"
+    """
+    client = workers.truss(source, config).ready()
+    assert client.health()["state"] == "ready", client.health()
+    assert predict(client, 1).json() == "lib"
+
+
 def config_of(*commands: str) -> dict[str, Any]:
     return {"build_commands": list(commands), "bundled_packages_dir": "packages"}
 

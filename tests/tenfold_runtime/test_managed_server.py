@@ -166,6 +166,21 @@ def _lives(pid: int) -> bool:
         return False
 
 
+def test_a_server_that_takes_long_to_say_how_it_is(workers) -> None:
+    slow = SERVER.replace('if self.path == "/metrics":', 'time.sleep(0.6)\n            if self.path == "/metrics":')
+    health = start(workers, server=slow).ready().health()
+    assert (health["state"], health["healthy"]) == ("ready", True)
+
+
+def test_it_can_be_stopped_while_it_is_being_built(workers) -> None:
+    worker = start(workers, CONFIG + "    build_commands: ['echo $$ > pid; exec sleep 600']\n")
+    written = worker.folder / "package" / "pid"
+    worker.wait_until(lambda: written.exists() and written.read_text().endswith("\n"))
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(20) == 0
+    os.kill(int(written.read_text()), signal.SIGKILL)
+
+
 def test_the_configuration_the_server_finds_is_its_own(workers) -> None:
     worker = start(workers)
     worker.ready()
@@ -240,6 +255,45 @@ def test_websockets_are_passed_on_both_ways(workers, opened) -> None:
     say("text", b"close")
     last = next(frames).header
     assert (last["ws"], last["more"], last["code"], last["reason"]) == ("close", False, 4001, "as you wish")
+
+
+MUTE = (
+    SOCKETS.replace("import asyncio, sys", "import asyncio, socket, sys")
+    .replace('connection.send(connection.subprotocol or "none")', "asyncio.sleep(3600)")
+    .replace('serve(talk, "127.0.0.1", int(sys.argv[1])', "serve(talk, sock=listener, max_queue=1")
+    .replace(
+        "async def main():",
+        """async def main():
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    listener.bind(("127.0.0.1", int(sys.argv[1])))""",
+    )
+)
+
+
+def test_a_caller_is_let_go_though_the_server_reads_nothing(workers, opened) -> None:
+    worker = start(workers, server=MUTE)
+    say, frames = opened(worker, headers=[["sec-websocket-protocol", "chat"]])
+    assert next(frames).header["ws"] == "accept"
+    for _ in range(15):  # no more than the worker takes in
+        say("bytes", b"x" * 1_000_000)
+    say("close", op="cancel", cancel=1)
+    assert next(frames).header["code"] == "cancelled"
+    client = worker.client()
+    worker.wait_until(lambda: client.health()["in_flight"] == 0)
+
+
+def test_a_caller_that_is_gone_before_it_is_accepted_is_gone_for_the_server_too(workers, opened) -> None:
+    talk = """async def talk(connection):
+    try: await connection.wait_closed()
+    finally: print("left with", connection.close_code, flush=True)
+"""
+    worker = start(workers, server=SOCKETS.replace("async def talk(connection):\n", talk))
+    worker.ready()
+    opening = {"op": "websocket", "id": 1, "http": {"headers": [["sec-websocket-protocol", "chat"]]}}
+    with parse_address(worker.address).connect(20) as caller:
+        caller.sendall(encode(opening) + encode({"op": "ws", "id": 1, "ws": "close", "code": 1000}))
+        worker.wait_until(lambda: "left with 1001" in worker.log())
 
 
 def test_a_caller_that_leaves_and_a_server_that_refuses(workers, opened) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -629,6 +632,53 @@ def test_a_slow_reader_keeps_no_place(workers, predict) -> None:
     parts = [first.payload, *(frame.payload for frame in slow)]
     assert len(parts) == 1201
     assert [part[:8] for part in parts[:-1]] == [b"%08d" % n for n in range(1200)]
+
+
+def test_a_stream_without_end_to_a_slow_reader_fills_no_disk(workers) -> None:
+    source = """
+        import sys
+        sys.modules["tenfold_runtime.backlog"]._MOST_BYTES = 1 << 20
+        sys.modules["tenfold_runtime.server"]._BEHIND_BYTES = 1 << 18
+        class Model:
+            def predict(self, inputs):
+                while True: yield b"x" * (1 << 16)
+    """
+    worker = workers.truss(source)
+    worker.ready()
+    frames = worker.client().stream("predict", b"1")
+    next(frames)
+    worker.wait_until(lambda: any(_sizes_of_removed_files(worker.process.pid)))
+    largest = 0
+    for _ in range(500):
+        next(frames)
+        time.sleep(0.002)  # a little slower than the model
+        largest = max([largest, *_sizes_of_removed_files(worker.process.pid)])
+    assert largest < 2 << 20
+
+
+def _sizes_of_removed_files(pid: int) -> list[int]:
+    sizes: list[int] = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(descriptor).endswith(" (deleted)"):
+                sizes.append(descriptor.stat().st_size)
+    return sizes
+
+
+def test_asking_whether_the_caller_is_there_leaves_nothing_behind(workers, predict) -> None:
+    source = """
+        import asyncio, gc
+        from fastapi import Request
+        class Model:
+            async def predict(self, inputs, request: Request):
+                before = self.futures()
+                for _ in range(200): assert not await request.is_disconnected()
+                return self.futures() - before
+            def futures(self):
+                gc.collect()
+                return sum(isinstance(one, asyncio.Future) for one in gc.get_objects())
+    """
+    assert predict(workers.truss(source).ready(), 1).json() < 10
 
 
 def test_who_asks_learns_that_the_caller_has_gone(workers) -> None:

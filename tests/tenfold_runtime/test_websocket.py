@@ -195,6 +195,28 @@ print("tidied up", flush=True)
     worker.wait_until(lambda: "tidied up" in worker.log())
 
 
+def test_what_is_done_after_closing_is_kept_to_its_end(workers, opened) -> None:
+    source = model("""
+import gc, threading, weakref
+loop = asyncio.get_running_loop()
+await websocket.close(1000)
+waited_for = loop.create_future()
+found = weakref.ref(waited_for)
+def go_on():
+    gc.collect()
+    if found() is not None: loop.call_soon_threadsafe(found().set_result, None)
+threading.Timer(0.3, go_on).start()
+await waited_for
+print("tidied up", flush=True)
+1 / 0
+""")
+    worker = workers.truss(source)
+    caller = opened(worker)
+    assert [caller.next().header["ws"] for _ in range(2)] == ["accept", "close"]
+    worker.wait_until(lambda: "tidied up" in worker.log())
+    worker.wait_until(lambda: "ZeroDivisionError" in worker.log())
+
+
 def test_unread_messages_stop_the_reading_and_none_is_lost(workers, opened) -> None:
     source = model("""
 import os

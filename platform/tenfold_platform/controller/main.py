@@ -95,6 +95,7 @@ class Controller:
         self._running: set[tuple[str, UUID]] = set()
         self._guard = threading.Lock()
         self._looked_at: dict[UUID, float] = {}
+        self._sent_at: dict[UUID, float] = {}
         self._next_housekeeping = 0.0
         self._next_forgetting = 0.0
         self._next_collection = time.monotonic() + COLLECT_SECONDS
@@ -155,8 +156,11 @@ class Controller:
     def _advance_version(self, version_id: UUID) -> bool:
         return versions.advance(self._sessions, self._clock, self._masks, version_id)
 
-    def _ship_logs(self, replica_id: UUID) -> bool:
-        return shipping.ship_logs(self._sessions, self._scheduler, self._masks, replica_id)
+    def _ship_logs(self, replica_id: UUID) -> None:
+        """What was printed since the last round. It brings no round forward: a worker may print all the time."""
+        for _ in range(shipping.PIECES_A_ROUND):
+            if not shipping.ship_logs(self._sessions, self._scheduler, self._masks, replica_id):
+                return
 
     def _advance_release(self, release_id: UUID) -> bool:
         return releases.advance(self._sessions, self._clock, self._settings.workers_dir, release_id)
@@ -229,14 +233,14 @@ class Controller:
                 or_(EnvironmentTable.lease_until.is_(None), EnvironmentTable.lease_until < func.now()),
             )
         ).all()
-        for environment_id in waiting:
-            self._submit("resend", environment_id, partial(self._send, "build_environment", environment_id))
-        for version_id in list_unfetched(session, created_before=RESEND_AFTER):
-            self._submit("resend", version_id, partial(self._send, "fetch_data", version_id))
-
-    def _send(self, task: str, row_id: UUID) -> None:
-        dispatch.send(task, row_id)
-        time.sleep(RESEND_AFTER.total_seconds())  # holds the key in `_running`: one message every two seconds
+        tasks = dict.fromkeys(waiting, "build_environment")
+        tasks |= dict.fromkeys(list_unfetched(session, created_before=RESEND_AFTER), "fetch_data")
+        now = time.monotonic()
+        latest = now - RESEND_AFTER.total_seconds()
+        self._sent_at = {row_id: at for row_id, at in self._sent_at.items() if row_id in tasks and at > latest}
+        for row_id in tasks.keys() - self._sent_at.keys():
+            self._sent_at[row_id] = now
+            self._submit("resend", row_id, partial(dispatch.send, tasks[row_id], row_id))
 
     def _keep_house(self) -> None:
         self._reconciler.stop_strays()

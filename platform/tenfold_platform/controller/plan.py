@@ -127,7 +127,7 @@ def plan(desired: Desired, replicas: Sequence[Seen], now: datetime) -> list[Acti
     actions += _fewer(desired, occupying)
     if not failed:
         actions += _more(desired, occupying, now)
-    if desired.failures and any(_is_stable(replica, now) for replica in occupying):
+    if desired.failures and any(_is_stable(replica, now) for replica in occupying if not replica.outgoing):
         actions.append(ForgiveFailures())
     return actions
 

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from tenfold_deploy.archive import ArchiveError
 from tenfold_deploy.packages import PackageFile, materialise
 from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, Resources, Scheduler, SchedulerError
 from tenfold_deploy.scheduler import ReplicaState as Process
@@ -244,6 +245,10 @@ class Reconciler:
     def _start(self, look: Look, replica_id: UUID) -> None:
         try:
             handle = self._scheduler.start(self._spec(look, replica_id))
+        except ArchiveError as error:
+            reason = f"The package could not be laid out: {error.message}. {error.hint or ''}".rstrip()
+            self._now_failed(look, replica_id, reason, stop=False)
+            return
         except (SchedulerError, PlatformError, OSError) as error:
             self._now_failed(look, replica_id, f"The worker could not be started: {error}", stop=False)
             return

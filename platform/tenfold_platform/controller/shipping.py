@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 * 1024
 CATCH_UP_BYTES = 256 * 1024  # behind by more than this, the middle is dropped
+PIECES_A_ROUND = CATCH_UP_BYTES // CHUNK_BYTES + 1
 
 
 def ship_logs(sessions: sessionmaker[Session], scheduler: Scheduler, masks: Masks, replica_id: UUID) -> bool:

@@ -102,7 +102,7 @@ def list_environment_logs(
 def list_named_environments(ctx: WorkspaceCtx, page: PageParams) -> Page[NamedEnvironment]:
     query = service.named_of(ctx.workspace.id)
     rows, cursor = paginate(ctx.session, query, page, by=NamedEnvironmentTable.name)
-    return Page(items=[present.named(ctx.session, row) for row in rows], next_cursor=cursor)
+    return Page(items=present.named_items(ctx.session, ctx.workspace.id, rows), next_cursor=cursor)
 
 
 @router.get(NAMED + "/{name}", allow=Action.ENVIRONMENTS_READ)

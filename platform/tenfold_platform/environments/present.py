@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -38,17 +38,28 @@ def detail(session: Session, row: EnvironmentTable) -> Environment:
 
 
 def named(session: Session, row: NamedEnvironmentTable) -> NamedEnvironment:
-    """Settles the name first, so that what is shown is what a deploy would get."""
-    coming = service.settle(session, row)
-    present = service.get(session, row.workspace_id, row.environment_id)
-    shown = items(session, row.workspace_id, [present, *([coming] if coming else [])])
+    return named_items(session, row.workspace_id, [row])[0]
+
+
+def named_items(session: Session, workspace_id: UUID, rows: Sequence[NamedEnvironmentTable]) -> list[NamedEnvironment]:
+    """Settles the names first, so that what is shown is what a deploy would get."""
+    coming = {row.id: service.settle(session, row) for row in rows}
+    present = [service.get(session, workspace_id, row.environment_id) for row in rows]
+    to_come = [environment for environment in coming.values() if environment is not None]
+    shown = {item.id: item for item in items(session, workspace_id, [*present, *to_come])}
+    return [_named(row, shown, coming[row.id]) for row in rows]
+
+
+def _named(
+    row: NamedEnvironmentTable, shown: Mapping[UUID, EnvironmentItem], coming: EnvironmentTable | None
+) -> NamedEnvironment:
     return NamedEnvironment(
         name=row.name,
         description=row.description,
         python_version=row.python_version,
         requirements=row.requirements,
-        environment=shown[0],
-        coming=shown[1] if coming else None,
+        environment=shown[row.environment_id],
+        coming=shown[coming.id] if coming else None,
         updated_at=row.updated_at,
         updated_by=row.updated_by,
     )

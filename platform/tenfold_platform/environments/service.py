@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, delete, exists, func, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, Text, cast, column, delete, exists, func, select, true
+from sqlalchemy.dialects.postgresql import JSONB, JSONPATH, insert
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from tenfold_deploy.environments import EnvironmentFailed, EnvironmentSpec, Tools
 from tenfold_platform.apps.tables import AppTable, ReleaseTable
@@ -174,14 +174,14 @@ def uses_of(session: Session, workspace_id: UUID, environment_ids: Collection[UU
         models.setdefault(environment_id, []).append((name, number))
     apps: dict[UUID, list[tuple[str, int]]] = {}
     releases = session.execute(
-        select(ReleaseTable.bundle["environments"], AppTable.name, ReleaseTable.number)
+        _pinning_releases(EnvironmentTable.id, AppTable.name, ReleaseTable.number)
         .join(AppTable, AppTable.id == ReleaseTable.app_id)
-        .where(ReleaseTable.workspace_id == workspace_id)
+        .where(EnvironmentTable.id.in_(environment_ids))
+        .distinct()  # a release may have one environment under several names
         .order_by(AppTable.name, ReleaseTable.number)
     )
-    for pinned, name, number in releases:
-        for environment_id in {UUID(value) for value in (pinned or {}).values()}:
-            apps.setdefault(environment_id, []).append((name, number))
+    for environment_id, name, number in releases:
+        apps.setdefault(environment_id, []).append((name, number))
     names: dict[UUID, list[str]] = {}
     for row in session.scalars(named_of(workspace_id).order_by(NamedEnvironmentTable.name)):
         names.setdefault(row.environment_id, []).append(row.name)
@@ -195,12 +195,23 @@ def is_unused() -> ColumnElement[bool]:
     """In SQL: no version, no release and no name points at the environment."""
     by_version = exists().where(VersionTable.environment_id == EnvironmentTable.id)
     by_name = exists().where(NamedEnvironmentTable.environment_id == EnvironmentTable.id)
-    by_release = (
-        exists()
-        .where(ReleaseTable.workspace_id == EnvironmentTable.workspace_id)
-        .where(cast(ReleaseTable.bundle["environments"], Text).contains(cast(EnvironmentTable.id, Text)))
-    )
+    by_release = _pinning_releases(ReleaseTable.id).correlate(EnvironmentTable).exists()
     return ~(by_version | by_name | by_release)
+
+
+def _pinning_releases(*columns: InstrumentedAttribute[Any]) -> Select[Any]:
+    """Releases, each with the environments that it pins."""
+    values = func.jsonb_path_query(ReleaseTable.bundle, cast("$.environments.*", JSONPATH))
+    pinned = values.table_valued(column("id", JSONB), name="pinned").render_derived()
+    return (
+        select(*columns)
+        .select_from(ReleaseTable)
+        .join(pinned, true())
+        .where(
+            ReleaseTable.workspace_id == EnvironmentTable.workspace_id,
+            pinned.c.id == func.to_jsonb(cast(EnvironmentTable.id, Text)),
+        )
+    )
 
 
 # --- removing

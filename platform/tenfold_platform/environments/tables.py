@@ -60,5 +60,5 @@ class NamedEnvironmentTable(HasId, Base):
     python_version: Mapped[str | None]
     requirements: Mapped[list[str]]
     environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_by: Mapped[str] = mapped_column(default="")

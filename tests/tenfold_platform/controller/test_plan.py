@@ -122,6 +122,11 @@ def test_a_replica_that_ran_for_a_minute_is_forgiven() -> None:
     assert plan(desired(failures=2), [replica], NOW) == [ForgiveFailures()]
 
 
+def test_one_to_be_replaced_forgives_nothing_its_successor_did() -> None:
+    old = seen(State.READY, health="ready", ready_at=NOW - timedelta(hours=1), outgoing=True)
+    assert plan(desired(failures=2, retry_at=NOW + timedelta(seconds=1)), [old], NOW) == []
+
+
 def test_one_too_many_is_drained_the_newest_and_least_ready_first() -> None:
     replicas = [seen(State.READY, health="ready"), seen(State.LOADING, replica_id=TWO, health="loading")]
     assert Drain(TWO) in plan(desired(), replicas, NOW)

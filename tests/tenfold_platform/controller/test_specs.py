@@ -220,6 +220,22 @@ def test_fetched_files_lie_beside_the_packages_own(world: World) -> None:
     assert (Path(world.scheduler.started[-1].root or "") / "data/w.bin").read_bytes() == b"changed since"
 
 
+def test_a_package_that_cannot_be_laid_out_fails_with_the_reason_and_waits_longer_each_time(world: World) -> None:
+    stored = world.store.put_bytes(b"weights")
+    fetched = {"path": "model/Model.py", "digest": stored.digest, "size": 7, "url": "https://example.com/w.bin"}
+    world.change(fetched=[fetched])
+    world.passes(10)
+    assert world.states() == ["failed", "failed"]
+    world.clock.advance(seconds=1)
+    world.passes(10)
+    assert world.states() == ["failed", "failed", "failed"]
+    reason = world.replicas()[0].reason
+    assert reason.startswith("The package could not be laid out: ")
+    assert "model/Model.py" in reason
+    assert reason in world.log()
+    assert world.scheduler.started == []
+
+
 def test_memory_is_followed_and_its_peak_kept(world: World) -> None:
     world.start()
     for used in (5000, 2000, 2010):

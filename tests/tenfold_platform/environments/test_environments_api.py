@@ -10,12 +10,12 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Engine, event, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy import environments as builder
 from tenfold_deploy.environments import EnvironmentSpec, Interpreter
-from tenfold_platform.apps.tables import AppTable
+from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.controller.main import Controller
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments.tables import DeploymentTable
@@ -56,6 +56,18 @@ def test_a_list_says_state_size_and_who_uses_each(client: httpx.Client, world: A
     assert [UUID(one["id"]) for one in client.get("environments?state=pending").json()["items"]] == [waiting]
     assert {UUID(one["id"]) for one in client.get("environments?unused=true").json()["items"]} == {idle, waiting}
     assert client.get("environments?state=lost").status_code == 400
+
+
+def test_a_release_uses_an_environment_once_whatever_it_calls_it(client: httpx.Client, world: Any) -> None:
+    environment, other = world.make("a"), world.make("b")
+    app_id = world.use_by_app(environment)
+    with transaction(world.sessions) as session:
+        release = session.scalars(select(ReleaseTable).where(ReleaseTable.app_id == app_id)).one()
+        pinned = {"default": str(environment), "more": str(environment), "heavy": str(other)}
+        release.bundle = {**release.bundle, "environments": pinned}
+    listed = {UUID(one["id"]): one["used_by"]["apps"] for one in client.get("environments").json()["items"]}
+    assert listed == {environment: 1, other: 1}
+    assert client.get("environments?unused=true").json()["items"] == []
 
 
 def test_one_has_its_lock_and_names_its_users(client: httpx.Client, world: Any) -> None:
@@ -302,6 +314,34 @@ def test_the_engine_moves_a_name_without_anybody_looking(client: httpx.Client, w
     with world.sessions() as session:
         pointed = session.scalars(select(NamedEnvironmentTable.environment_id)).one()
     assert world.row(pointed).requirements == ["b"]
+
+
+def test_only_an_edit_says_that_it_was_edited(client: httpx.Client, world: Any) -> None:
+    client.put("named-environments/nlp", json=names("a"))
+    edited = client.put("named-environments/nlp", json=names("b")).json()
+    world.run_engine()
+    after = client.get("named-environments/nlp").json()
+    assert (after["environment"]["requirements"], after["coming"]) == (["b"], None)
+    assert after["updated_at"] == edited["updated_at"]
+
+
+def test_a_list_of_names_reads_the_releases_once(client: httpx.Client, world: Any, engine: Engine) -> None:
+    world.use_by_app(world.make("a"), "desk")
+    for name in ("one", "two", "three"):
+        client.put(f"named-environments/{name}", json=names(name))
+    client.put("named-environments/nlp", json=names("a"))
+    client.put("named-environments/three", json=names("three", "more"))
+    read: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+    listed = client.get("named-environments").json()["items"]
+    assert [(one["name"], one["environment"]["used_by"]["apps"]) for one in listed] == [
+        ("nlp", 1),
+        ("one", 0),
+        ("three", 0),
+        ("two", 0),
+    ]
+    assert [one["coming"] is not None for one in listed] == [False, False, True, False]
+    assert sum("app_releases" in statement for statement in read) == 1
 
 
 def test_every_wrong_requirement_is_named_at_once(client: httpx.Client) -> None:
