@@ -82,6 +82,14 @@ def twice(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> No
     reply.ok(json.dumps(json.loads(payload) * 2).encode())
 
 
+def abandoned_by_another(workspace: Any, version: Any, *, attempts: int) -> PredictionTable:
+    """A prediction whose gateway is gone, each of so many times."""
+    return PredictionTable(
+        workspace_id=workspace.id, version_id=version.id, state="running", content_type="application/json", body=b"1",
+        attempts=attempts, fence=attempts, lease_owner="gone", lease_until=datetime.now(UTC) - timedelta(minutes=1),
+    )  # fmt: skip
+
+
 def when_let_go(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> None:
     worker.hold.wait(30)
     reply.ok(payload)
@@ -468,11 +476,7 @@ class TestLeases:
         running.wait_for(lambda _: worker.requests)
         running.wait_for(lambda _: lease_has_run_out(id))
         with sessions.begin() as session:
-            abandoned = PredictionTable(
-                workspace_id=workspace.id, version_id=version.id, state="running", content_type="application/json",
-                body=b"1", attempts=1, fence=1, lease_owner="gone",
-                lease_until=datetime.now(UTC) - timedelta(minutes=1),
-            )  # fmt: skip
+            abandoned = abandoned_by_another(workspace, version, attempts=1)
             session.add(abandoned)
         assert client.ended(str(abandoned.id))["error"]["code"] == "gave_up"
         worker.hold.set()
@@ -564,11 +568,7 @@ class TestSeveralGateways:
     ) -> None:
         version = world.served(workspace, make_worker(twice))
         with sessions.begin() as session:
-            row = PredictionTable(
-                workspace_id=workspace.id, version_id=version.id, state="running", content_type="application/json",
-                body=b"1", attempts=3, fence=3, lease_owner="gone",
-                lease_until=datetime.now(UTC) - timedelta(seconds=1),
-            )  # fmt: skip
+            row = abandoned_by_another(workspace, version, attempts=3)
             session.add(row)
         client = client_of(serve(runner_limits=QUICK))
         found = client.ended(str(row.id))

@@ -75,45 +75,29 @@ function Traffic({ metrics }: { metrics: ModelMetrics }) {
       colour: VERSION_COLOURS[index % VERSION_COLOURS.length] as string,
       values: points.map(read),
     }));
-  const emptyText = "Nobody has called it in this time.";
+  const shared = { times, emptyText: "Nobody has called it in this time." };
+  const counts = (title: string, series: Series[]) => (
+    <TimeChart title={title} series={series} kind="bars" format={formatCount} {...shared} />
+  );
+  const measures = (title: string, series: Series[]) => (
+    <TimeChart title={title} series={series} kind="lines" format={formatSeconds} {...shared} />
+  );
   return (
     <Stack gap="lg">
       <Figures totals={totals} />
       <SimpleGrid cols={{ base: 1, md: 2 }} spacing="xl">
-        <TimeChart
-          title={`Calls ${each(metrics.step_minutes)}`}
-          times={times}
-          series={calls}
-          kind="bars"
-          format={formatCount}
-          emptyText={emptyText}
-        />
-        <TimeChart
-          title="How long they took"
-          times={times}
-          series={durations}
-          kind="lines"
-          format={formatSeconds}
-          emptyText={emptyText}
-        />
+        {counts(`Calls ${each(metrics.step_minutes)}`, calls)}
+        {measures("How long they took", durations)}
         {called.length > 1 && (
           <>
-            <TimeChart
-              title="Calls by version"
-              times={times}
-              series={byVersion((point) => point.requests)}
-              kind="bars"
-              format={formatCount}
-              emptyText={emptyText}
-            />
-            <TimeChart
-              title="95th percentile by version"
-              times={times}
-              series={byVersion((point) => point.p95_seconds)}
-              kind="lines"
-              format={formatSeconds}
-              emptyText={emptyText}
-            />
+            {counts(
+              "Calls by version",
+              byVersion((point) => point.requests),
+            )}
+            {measures(
+              "95th percentile by version",
+              byVersion((point) => point.p95_seconds),
+            )}
           </>
         )}
       </SimpleGrid>
