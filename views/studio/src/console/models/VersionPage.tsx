@@ -29,7 +29,14 @@ import { useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { useVersionEvents } from "../api/event-stream";
 import { useModel, usePlace, useRights, useVersion, useVersionFile } from "../api/queries";
-import type { Deployment, InstalledPackage, Replica, Version, Warning } from "../api/types";
+import type {
+  Deployment,
+  EnvironmentSummary,
+  InstalledPackage,
+  Replica,
+  Version,
+  Warning,
+} from "../api/types";
 import { NotFound } from "../shell/ErrorPages";
 import { CopyIcon } from "../ui/Copy";
 import { Editor } from "../ui/Editor";
@@ -298,7 +305,7 @@ function About({ version, root }: { version: Version; root: string }) {
               to={`${root}/environments/${environment.id}`}
             >
               {version.environment_name ? `${version.environment_name}: ` : ""}Python{" "}
-              {environment.python_version ?? "?"}, {plural(environment.packages.length, "package")}
+              {environment.python_version ?? "?"}, {contentsOf(environment)}
             </Anchor>
           ) : (
             "–"
@@ -414,6 +421,12 @@ function PackageFiles({ model, version }: { model: string; version: Version }) {
       )}
     </Files>
   );
+}
+
+/** What is in it, once that is known. */
+function contentsOf({ state, packages }: EnvironmentSummary): string {
+  if (state === "ready") return plural(packages.length, "package");
+  return state === "failed" ? "could not be built" : "being built";
 }
 
 export function Packages({ packages }: { packages: InstalledPackage[] }) {

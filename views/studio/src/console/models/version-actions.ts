@@ -13,7 +13,7 @@ export function useVersionActions(model: string, version: Version, production: n
   const { api } = usePlace();
   const confirm = useConfirm();
   const { number } = version;
-  const isProduction = production === number;
+  const isProduction = version.aliases.includes("production");
   const isRollback = production !== null && number < production;
   const promoteTitle = isRollback ? "Roll back to this" : "Promote to production";
 

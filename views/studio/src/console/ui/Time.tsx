@@ -26,7 +26,7 @@ function subscribe(listener: () => void): () => void {
 
 /** "3 minutes ago", with the exact time on hover and for machines. */
 export function Ago({ at, fallback = "–" }: { at: string | null | undefined; fallback?: string }) {
-  const current = useSyncExternalStore(subscribe, () => now);
+  useSyncExternalStore(subscribe, () => now); // draws again as time goes by
   if (!at)
     return (
       <Text span c="dimmed" inherit>
@@ -36,7 +36,7 @@ export function Ago({ at, fallback = "–" }: { at: string | null | undefined; f
   return (
     <Tooltip label={formatExact(at)}>
       <time dateTime={at} style={{ whiteSpace: "nowrap" }}>
-        {formatAgo(at, Math.max(current, Date.now() - TICK_MS))}
+        {formatAgo(at, Date.now())}
       </time>
     </Tooltip>
   );
