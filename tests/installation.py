@@ -45,6 +45,7 @@ class Installation:
     @property
     def env(self) -> dict[str, str]:
         own = {"TENFOLD_CREDENTIALS": str(self.folder / "credentials.json"), "NO_COLOR": "1"}
+        own |= {"TENFOLD_COMPILE_MODELS": "false"}  # but where a test is about it: it would replace replicas meanwhile
         own |= {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(WHEELS))}  # shared, or each would download anew
         return {**os.environ, **own, **self.variables}
 

@@ -30,20 +30,27 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import uv
+
+from tenfold_deploy import bytecode, index_relay, shim
+from tenfold_deploy.isolation.builds import BuildSandbox, build_sandbox, in_sandbox
+from tenfold_deploy.scheduler import Level
 
 OnLog = Callable[[str], None]
 
 OLDEST_PYTHON: Final = (3, 9)
 MARKER: Final = "tenfold-environment.json"
+BYTECODE_MARKER: Final = "tenfold-bytecode"
 BUILD_TIMEOUT_SECONDS: Final = 1800.0
 
 
@@ -125,12 +132,16 @@ class Tools:
     """What uv may use beside what the machine brings: a cache of its own for wheels, a folder for Python versions.
 
     `python_downloads` says whether a Python version that is not on the machine may be fetched into `pythons`.
-    The machine's own UV_CACHE_DIR comes before `wheel_cache`.
+    The machine's own UV_CACHE_DIR comes before `wheel_cache`. `isolation` is what keeps the code of packages that have
+    to be built from source away from the machine: with "strict" it runs in a sandbox, else not. `wheels_only` refuses
+    such packages.
     """
 
     wheel_cache: Path | None = None
     pythons: Path | None = None
     python_downloads: bool = False
+    wheels_only: bool = False
+    isolation: Level = "none"
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,7 @@ def resolve(
     python = _get_python(spec.python_version, on_log, deadline, tools)
     if not spec.requirements and not spec.implied:
         return _lock(python, "")
-    run = _Uv(on_log, deadline, tools)
+    run = _Uv(_with_warning(on_log, tools), deadline, tools)
     implied = _implied_packages(spec)
     try:
         return _lock(python, _compile(python, spec, implied, run))
@@ -192,24 +203,51 @@ def build(
     return Built(destination / "bin" / "python", time.monotonic() - started, reused)
 
 
+def is_compiled(destination: Path) -> bool:
+    """Whether the packages of an environment have their bytecode, so that no worker has to compile them."""
+    return (destination / BYTECODE_MARKER).exists()
+
+
+def compile_rest(destination: Path, tools: Tools = Tools(), *, timeout_seconds: float = 600.0) -> bool:
+    """Completes the bytecode of an environment, with low priority, while it is in use. False when it is not complete.
+
+    Of several that are asked to, one does it and the others return at once. That the environment is gone is no error.
+    """
+    try:
+        version = json.loads((destination / MARKER).read_text())["python"]
+        with _kept_in_place(destination) as folder:
+            if folder is None or is_compiled(destination):
+                return is_compiled(destination)
+            python = find_python(".".join(version.split(".")[:2]), tools)
+            if not _compile_packages(destination, destination, python, tools, timeout_seconds, niceness=19):
+                return False
+            os.close(os.open(BYTECODE_MARKER, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder))
+            return True
+    except (OSError, ValueError, KeyError, EnvironmentFailed):
+        return False
+
+
 def remove(destination: Path, *, unless: Callable[[], bool]) -> bool:
     """Remove the environment at `destination`, and what broken-off builds of it left. False when it stays.
 
     `unless` is asked while no build of it can begin or end: if that says so, only what was broken off goes. While it
-    is being built, everything stays.
+    is being built or compiled, everything stays.
     """
     try:
         with _only_builder(destination, _silent, time.monotonic()):
             doomed = _leftovers(destination)
             is_needed = unless()
             if not is_needed and destination.exists():
-                aside = destination.with_name(f".{destination.name}.removed-{os.getpid()}-{time.time_ns()}")
-                destination.rename(aside)
-                doomed.append(aside)
+                with _kept_in_place(destination) as kept:
+                    if kept is None:
+                        return False
+                    aside = destination.with_name(f".{destination.name}.removed-{os.getpid()}-{time.time_ns()}")
+                    destination.rename(aside)
+                    doomed.append(aside)
     except EnvironmentFailed:
         return False
     for folder in doomed:
-        shutil.rmtree(folder, ignore_errors=True)
+        shim.remove(str(folder))
     return not is_needed
 
 
@@ -486,16 +524,57 @@ def uv_environment(machine: Mapping[str, str], tools: Tools = Tools()) -> dict[s
 
 
 def _compile(python: Interpreter, spec: EnvironmentSpec, implied: tuple[str, ...], run: _Uv) -> str:
-    with tempfile.TemporaryDirectory(prefix="tenfold-resolve-") as name:
-        folder = Path(name)
+    with _temporary_folder("tenfold-resolve-") as folder:
         (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in (*spec.requirements, *implied)))
         constraints = ["--constraint", "constraints.txt"] if spec.constraints else []
         (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in spec.constraints))
         run.on_log(f"Resolving {len(spec.requirements)} requirements for Python {python.version}")
         command = ["pip", "compile", "requirements.txt", *constraints, "--output-file", "lock.txt"]
-        options = ["--generate-hashes", "--no-header", "--no-annotate", "--python", str(python.path)]
-        replace(run, on_log=_without_hashes(run.on_log))([*command, *options], folder)
-        return (folder / "lock.txt").read_text()
+        command += ["--generate-hashes", "--no-header", "--no-annotate", "--python", str(python.path)]
+        shorter = replace(run, on_log=_without_hashes(run.on_log))
+        if not run.in_sandbox:
+            shorter(command, folder)
+        elif shorter.with_wheels(command, folder):
+            run.on_log("A package has no wheel for this machine: its source is asked, in a sandbox")
+            (folder / "lock.txt").unlink(missing_ok=True)
+            with _sandboxed(shorter, python, folder) as inside:
+                inside(command, folder)
+        return _checked_pins(_read_regular(folder / "lock.txt"))
+
+
+_PIN: Final = re.compile(rf"{_NAME}(?:\[[A-Za-z0-9._,-]*\])?===?[A-Za-z0-9.!+_-]+(?: ; [^\\@]+)?(?: \\)?")
+_HASH: Final = re.compile(r"    --hash=sha\d+:[0-9a-f]+(?: \\)?")
+
+
+def _checked_pins(text: str) -> str:
+    """Nothing but versions with hashes: where something was built, foreign code may have written this."""
+    wrong = next((line for line in text.splitlines() if not (_PIN.fullmatch(line) or _HASH.fullmatch(line))), None)
+    if wrong is not None:
+        raise EnvironmentFailed("failed", f"The lock has a line that is none: {wrong[:100]!r}", "The log says more.")
+    return text
+
+
+def _read_regular(path: Path, most: int = 64 * 1024 * 1024) -> str:
+    """A file that foreign code may have put there: no link is followed, and no device or pipe waited for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise OSError(errno.EFBIG, "not a file of a sensible size", str(path))
+        return file.read()
+
+
+def _with_warning(on_log: OnLog, tools: Tools) -> OnLog:
+    """Says so when a package's code runs outside of a sandbox."""
+    told = tools.isolation == "strict"
+
+    def warning(line: str) -> None:
+        nonlocal told
+        on_log(line)
+        if not told and re.match(r"\s*Building \S+==|error: Failed to build", line):
+            told = True
+            on_log("Its code runs as the user who runs Tenfold: builds are isolated only where isolation is strict")
+
+    return warning
 
 
 def _without_hashes(on_log: OnLog) -> OnLog:
@@ -515,8 +594,8 @@ def _lock(python: Interpreter, pins: str) -> Lock:
 
 def _build_beside(lock: Lock, destination: Path, on_log: OnLog, deadline: float, tools: Tools, *, anew: bool) -> None:
     for abandoned in _leftovers(destination):
-        shutil.rmtree(abandoned, ignore_errors=True)
-    run = _Uv(on_log, deadline, tools)
+        shim.remove(str(abandoned))
+    run = _Uv(_with_warning(on_log, tools), deadline, tools)
     growing = Path(tempfile.mkdtemp(prefix=f".{destination.name}.building-", dir=destination.parent))
     try:
         growing.chmod(0o755)
@@ -524,18 +603,257 @@ def _build_beside(lock: Lock, destination: Path, on_log: OnLog, deadline: float,
         on_log(f"Creating an environment with Python {python.version}")
         # Relocatable: its scripts find the interpreter beside them, so it works after the rename.
         run(["venv", "--quiet", "--relocatable", "--allow-existing", "--python", str(python.path), "."], growing)
+        is_complete = True
         if lock.packages:
             (growing / "requirements.lock").write_text(lock.text)
             # The files of an environment are those of the cache: what is damaged in one is damaged in the other.
             options = ["--no-cache"] if anew else []
-            run(["pip", "sync", "requirements.lock", "--require-hashes", "--python", "bin/python", *options], growing)
+            command = ["pip", "sync", "requirements.lock", "--require-hashes", "--python", "bin/python", *options]
+            if run.in_sandbox:
+                _sync(command, lock, growing, python, run, anew=anew)
+            else:
+                run(command, growing)
+            before = time.monotonic()
+            seconds = min(_BYTECODE_SECONDS, deadline - before)
+            is_complete = _compile_packages(growing, destination, python, tools, seconds)
+            rest = "" if is_complete else "; the rest follows while it is in use"
+            on_log(f"Compiled for {time.monotonic() - before:.1f} s{rest}")
+        if is_complete:
+            (growing / BYTECODE_MARKER).touch()
         _write_marker(growing / MARKER, lock, python)
         _put_in_place(growing, destination)
     finally:
-        shutil.rmtree(growing, ignore_errors=True)
+        shim.remove(str(growing))
     if anew and lock.packages:
         with contextlib.suppress(EnvironmentFailed):  # only the next builds would notice
             _Uv(_silent, deadline, tools)(["cache", "clean", *(name for name, _ in lock.packages)], destination.parent)
+
+
+def _sync(command: list[str], lock: Lock, growing: Path, python: Interpreter, run: _Uv, *, anew: bool) -> None:
+    """Installs wheels only, which runs nothing. What has none is made into one in a sandbox, which uv then installs."""
+    wheels: dict[str, Path] = {}
+    # what the machine names stays: uv forgets it when there is an option
+    others = [place for place in uv_environment(os.environ).get("UV_FIND_LINKS", "").split(",") if place]
+    requirements = growing / "requirements.lock"
+    while True:
+        places = [*others, *(str(wheel.parent) for wheel in wheels.values())] if wheels else []
+        more = [option for place in places for option in ("--find-links", place)]
+        no_wheel = run.with_wheels([*command, *more], growing)
+        if no_wheel is None:
+            break
+        pin = next((pin for pin in no_wheel.pins if pin not in wheels), None)
+        if pin is None:
+            raise no_wheel.failure
+        wheel = wheels[pin] = _make_wheel(pin, lock, growing, python, run, anew=anew)
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        pattern = rf"^{re.escape(pin)}(?P<marker> ;[^\n\\]*)?( \\\n    --hash=\S+)+"
+        exact = re.sub(
+            pattern, rf"{pin}\g<marker> --hash=sha256:{digest}", requirements.read_text(), flags=re.MULTILINE
+        )
+        requirements.write_text(exact)
+    requirements.write_text(lock.text)
+
+
+_WHEELS_KEPT_SECONDS: Final = 30 * 86400
+
+
+def _make_wheel(pin: str, lock: Lock, growing: Path, python: Interpreter, run: _Uv, *, anew: bool) -> Path:
+    """A wheel of one source distribution of the lock, from the workspace's own store or built now, in a sandbox."""
+    found = re.search(rf"^{re.escape(pin)}(?: ;[^\n\\]*)?(?: \\\n    --hash=\S+)+", lock.text, re.MULTILINE)
+    if found is None:
+        raise EnvironmentFailed("failed", f"The lock does not name {pin}", "Resolve it again.")
+    store = growing.parent / ".wheels"
+    for old in store.glob("*/*.whl"):
+        with contextlib.suppress(OSError):
+            if old.stat().st_mtime < time.time() - _WHEELS_KEPT_SECONDS:
+                shutil.rmtree(old.parent)
+    place = store / hashlib.sha256(f"{lock.text.splitlines()[0]}\n{found[0]}".encode()).hexdigest()[:32]
+    if anew:
+        shutil.rmtree(place, ignore_errors=True)
+    for wheel in place.glob("*.whl"):
+        os.utime(wheel)
+        return wheel
+    run.on_log(f"{pin} has no wheel for this machine: building it from source, in a sandbox")
+    with _temporary_folder(f"{growing.name}-", growing.parent) as folder:
+        (folder / "requirements.txt").write_text(f"{found[0]}\n")
+        command = ["pip", "install", "--no-deps", "--require-hashes", "--no-binary", pin.partition("==")[0]]
+        command += ["--python", str(python.path), "--target", "installed", "--requirement", "requirements.txt"]
+        with _sandboxed(run, python, folder) as inside:
+            inside(command, folder)
+        return _take_wheel(pin, folder / "cache", place)
+
+
+def _take_wheel(pin: str, cache: Path, place: Path) -> Path:
+    """The wheel that uv built, out of a cache to which foreign code could write as well."""
+    name, _, version = pin.partition("==")
+    for folder, _, files in os.walk(cache):
+        for file in files:
+            parts = file.removesuffix(".whl").split("-")
+            if file.endswith(".whl") and len(parts) >= 5 and _canonical_name(parts[0]) == _canonical_name(name):
+                source = os.open(f"{folder}/{file}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                with os.fdopen(source, "rb") as wheel:
+                    if not stat.S_ISREG(os.fstat(source).st_mode) or not re.fullmatch(r"[\w.+!-]+", file):
+                        continue
+                    place.mkdir(parents=True, exist_ok=True)
+                    partial = place / f".{file}.{os.getpid()}-{time.monotonic_ns()}"
+                    with partial.open("wb") as copy:
+                        shutil.copyfileobj(wheel, copy)
+                    return partial.rename(place / file)
+    why = f"The build of {name} {version} made no wheel"
+    raise EnvironmentFailed("build_failed", why, "Choose a version that publishes wheels for this Python version.")
+
+
+@contextmanager
+def _sandboxed(run: _Uv, python: Interpreter, folder: Path) -> Iterator[_Uv]:
+    """uv in a sandbox, where the code of packages runs as well: it may write to `folder`, and has a cache there.
+
+    Of the network it has the configured package indexes, without the credentials for them.
+    """
+    indexes, links = _where_packages_are(run, python, folder)
+    local = [Path(unquote(urlsplit(link).path)) for link in links if "://" not in link or link.startswith("file:")]
+    remote = [link for link in links if "://" in link and not link.startswith("file:")]
+    relay = index_relay.Relay(index_relay.with_credentials(indexes, os.environ), remote, os.environ)
+    for name in ("cache", "home", "tmp"):
+        (folder / name).mkdir(exist_ok=True)
+    options = [*_own_settings(os.environ, folder), *relay.options()]
+    for place in local:
+        options += ["--find-links", str(place)]
+    hidden = run.tools.wheel_cache or folder
+    with (
+        build_sandbox(
+            python.path, folder, read=[one for one in local if one.exists()], hidden=hidden, port=index_relay.PORT
+        ) as sandbox,
+        relay.listening(sandbox.socket),
+    ):
+        yield replace(run, sandbox=sandbox, options=tuple(options), environment=_sandbox_environment(folder))
+
+
+def _where_packages_are(run: _Uv, python: Interpreter, folder: Path) -> tuple[list[str], list[str]]:
+    """The indexes that uv would ask here, its default first, and its other places; as uv itself tells."""
+    (folder / "nothing.txt").touch()
+    options = ["--emit-index-url", "--emit-find-links", "--no-header", "--output-file", "places.txt"]
+    options += ["--python", str(python.path)]
+    replace(run, on_log=_silent)(["pip", "compile", "nothing.txt", *options], folder)
+    told = [line.split(maxsplit=1) for line in (folder / "places.txt").read_text().splitlines() if " " in line]
+    indexes = [value for option, value in told if option in ("--index-url", "--extra-index-url")]
+    return indexes, [
+        str(folder / value) if "://" not in value else value for option, value in told if option == "--find-links"
+    ]
+
+
+_SETTING_FOR_BUILDS: Final = re.compile(
+    r"UV_(?:OFFLINE|HTTP_TIMEOUT|HTTP_RETRIES|CONCURRENT_.+|EXCLUDE_NEWER|TORCH_BACKEND|RESOLUTION|PRERELEASE)"
+)
+
+
+def _sandbox_environment(folder: Path) -> dict[str, str]:
+    settings = {name: value for name, value in os.environ.items() if _SETTING_FOR_BUILDS.fullmatch(name)}
+    return settings | {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "LANG": "C.UTF-8",
+        "UV_CACHE_DIR": str(folder / "cache"),
+        "UV_NO_PROGRESS": "1",
+        "NO_COLOR": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+
+
+_ABOUT_PLACES: Final = (
+    *("index", "index-url", "extra-index-url", "default-index", "find-links", "no-index", "keyring-provider"),
+    *("cache-dir", "allow-insecure-host", "native-tls", "system-certs"),
+)
+
+
+def _own_settings(machine: Mapping[str, str], folder: Path) -> list[str]:
+    """The operator's uv.toml without where packages are, and so without credentials."""
+    options = _configuration(machine)
+    named = machine.get("UV_CONFIG_FILE") or (options[1] if len(options) > 1 else None)
+    if not named:
+        return ["--no-config"]
+    settings = tomllib.loads(Path(named).read_text("utf-8"))
+    pip = settings.pop("pip", {})
+    lines = [f"{json.dumps(key)} = {_as_toml(value)}" for key, value in settings.items() if key not in _ABOUT_PLACES]
+    lines += ["[pip]"]
+    lines += [f"{json.dumps(key)} = {_as_toml(value)}" for key, value in pip.items() if key not in _ABOUT_PLACES]
+    (folder / "uv.toml").write_text("\n".join(lines), "utf-8")
+    return ["--config-file", str(folder / "uv.toml")]
+
+
+def _as_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_as_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (str, bool)) else str(value)
+
+
+_BYTECODE_SECONDS: Final = 3.0  # of a build's time; an import of what is not compiled yet works, and takes longer
+_LAST_FILE_SECONDS: Final = 20.0
+
+
+def _compile_packages(
+    folder: Path, final: Path, python: Interpreter, tools: Tools, seconds: float, *, niceness: int = 0
+) -> bool:
+    """Makes bytecode in `folder`, which is or will be `final`, until the time is over. Whether it is complete.
+
+    Runs the interpreter that the environment stands on, without `site`: nothing of the environment. What a source text
+    does to the compiler stays in the sandbox, where there is one.
+    """
+    processes = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    for packages in folder.glob("lib/python3*/site-packages"):
+        script, place = Path(bytecode.__file__), final / packages.relative_to(folder)
+        command = [str(python.path), "-I", "-S", str(script), str(place), str(processes), str(seconds), str(niceness)]
+        given = b""
+        if tools.isolation == "strict":
+            hidden = tools.wheel_cache or packages
+            command, given = in_sandbox(command, python=python.path, read=[script], folder=packages, hidden=hidden)
+        process = subprocess.Popen(
+            command,
+            cwd=packages,
+            env={},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.communicate(given, seconds + _LAST_FILE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.returncode != 0:
+            return False
+    return True
+
+
+@contextmanager
+def _kept_in_place(destination: Path) -> Iterator[int | None]:
+    """A descriptor of the folder, while which nobody else compiles or removes it; None if somebody does."""
+    folder = os.open(destination, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield folder if _is_locked(folder) and os.path.samestat(os.fstat(folder), destination.stat()) else None
+    finally:
+        os.close(folder)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """One that foreign code may fill with whatever it likes."""
+    folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+    try:
+        yield Path(folder)
+    finally:
+        shim.remove(folder)
 
 
 def _leftovers(destination: Path) -> list[Path]:
@@ -552,16 +870,30 @@ _AT_FDCWD: Final = -100
 
 
 def _put_in_place(new: Path, destination: Path) -> None:
-    """`new` becomes `destination`. What was there lies where `new` was, in one step where the system can do that."""
+    """`new` becomes `destination`. What was there lies where `new` was.
+
+    A folder that is there stays, with what it holds exchanged: sandboxes have it mounted, and would go on with the old.
+    """
     if not os.path.lexists(destination):
         new.rename(destination)
-        return
-    if _exchange(new, destination):
-        return
-    aside = destination.with_name(f".{destination.name}.removed-{os.getpid()}-{time.time_ns()}")
-    destination.rename(aside)
-    new.rename(destination)
-    aside.rename(new)
+    elif destination.is_symlink() or not destination.is_dir():
+        _swap(new, destination)
+    else:
+        for name in sorted({*os.listdir(new), *os.listdir(destination)}):
+            _swap(new / name, destination / name)
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Exchanges two names of which one may be missing, in one step where the system can do that."""
+    if not os.path.lexists(other):
+        one.rename(other)
+    elif not os.path.lexists(one):
+        other.rename(one)
+    elif not _exchange(one, other):
+        aside = other.with_name(f".{other.name}.removed-{os.getpid()}-{time.time_ns()}")
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -604,65 +936,120 @@ def _only_builder(destination: Path, on_log: OnLog, deadline: float) -> Iterator
 
 
 @dataclass(frozen=True)
+class _NoWheel:
+    failure: EnvironmentFailed
+    pins: list[str]
+
+
+@dataclass(frozen=True)
 class _Uv:
-    """Runs uv until a deadline, its lines going to `on_log`."""
+    """Runs uv until a deadline, its lines going to `on_log`; with `sandbox`, in there, with `options` of its own."""
 
     on_log: OnLog
     deadline: float
     tools: Tools
     environment: Mapping[str, str] | None = None
+    sandbox: BuildSandbox | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def in_sandbox(self) -> bool:
+        """Whether the code of packages may run in a sandbox only."""
+        return self.tools.isolation == "strict" and not self.tools.wheels_only
+
+    def with_wheels(self, arguments: list[str], folder: Path) -> _NoWheel | None:
+        """Run one command that must do with wheels. Returns what it says where it cannot, and logs only the rest."""
+        kept: list[str] = []
+
+        def keep_errors(line: str) -> None:
+            if kept or line.startswith("error:"):
+                kept.append(line)
+            else:
+                self.on_log(line)
+
+        wheels_only = replace(self, on_log=keep_errors, tools=replace(self.tools, wheels_only=True))
+        no_wheel = None
+        try:
+            wheels_only(arguments, folder)
+        except EnvironmentFailed as failure:
+            if failure.code != "no_wheel":
+                raise
+            no_wheel = _NoWheel(
+                failure, re.findall(r"([\w.-]+==[^\s,`]+) has no (?:usable wheels|wheels with)", " ".join(kept))
+            )
+        finally:
+            for line in () if no_wheel else kept:
+                self.on_log(line)
+        return no_wheel
 
     def __call__(self, arguments: list[str], folder: Path) -> None:
         """Run one command in `folder`. Raises EnvironmentFailed with the reason it gave."""
         log = _Log(self.on_log)
-        takes_index = arguments[0] in ("pip", "venv")
+        command, environment, given = self._command(arguments)
         process = subprocess.Popen(
-            [
-                uv.find_uv_bin(),
-                *arguments,
-                *_configuration(os.environ),
-                *(_no_index(os.environ) if takes_index else ()),
-            ],
+            command,
             cwd=folder,
-            env=self.environment or uv_environment(os.environ, self.tools),
-            stdin=subprocess.DEVNULL,
+            env=environment,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
-            finished = _follow(process, log, self.deadline)
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError), process.stdin:
+                    process.stdin.write(given)
+            finished, problem = self._follow(process, log)
         finally:
             # Before it is reaped, while its pid cannot be another's: also what a build left running.
             os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
             assert process.stdout is not None
             process.stdout.close()
+        if problem is None and code != 0 and self.sandbox is not None and self.sandbox.ran_out_of_memory():
+            problem = f"it used more than {self.sandbox.memory_bytes >> 20} MiB of memory"
+        if problem is not None:
+            message = f"The build from source was stopped: {problem}"
+            raise EnvironmentFailed("build_failed", message, "Choose versions that publish wheels for this machine.")
         if not finished:
             raise _timed_out()
         if code != 0:
             raise explain([*log.notable, *log.tail])
 
+    def _command(self, arguments: list[str]) -> tuple[list[str], Mapping[str, str], bytes]:
+        """What to run, with which environment, and what to give it on its standard input."""
+        command = [uv.find_uv_bin(), *arguments]
+        if self.sandbox is not None:
+            entering, given = self.sandbox.start([*command, *self.options], self.environment or {})
+            return entering, {"LANG": "C.UTF-8"}, given
+        command += _configuration(os.environ)
+        if arguments[0] in ("pip", "venv"):
+            command += _no_index(os.environ)
+        if self.tools.wheels_only and arguments[0] == "pip":
+            command.append("--no-build")
+        return command, self.environment or uv_environment(os.environ, self.tools), b""
 
-def _follow(process: subprocess.Popen[bytes], log: _Log, deadline: float) -> bool:
-    """Pass on the output until the process ends (True) or the time is over (False).
+    def _follow(self, process: subprocess.Popen[bytes], log: _Log) -> tuple[bool, str | None]:
+        """Pass on the output until the process ends (True) or the time is over (False), or tell what was too much.
 
-    Its end counts, not the end of the output: a daemon left by a build may keep the pipe open.
-    """
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
-            chunk = os.read(process.stdout.fileno(), 1 << 16) if selector.select(0.05) else None
-            if chunk:
-                log.add(chunk)
-            elif os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                log.close()
-                return True
-            elif chunk == b"":
-                time.sleep(0.01)
-    log.close()
-    return False
+        Its end counts, not the end of the output: a daemon left by a build may keep the pipe open.
+        """
+        assert process.stdout is not None
+        problem = None
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while time.monotonic() < self.deadline and problem is None:
+                chunk = os.read(process.stdout.fileno(), 1 << 16) if selector.select(0.05) else None
+                if chunk:
+                    log.add(chunk)
+                elif os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    log.close()
+                    return True, None
+                elif chunk == b"":
+                    time.sleep(0.01)
+                problem = self.sandbox.problem(process.pid) if self.sandbox is not None else None
+        log.close()
+        return False, problem
 
 
 class _Log:
@@ -770,6 +1157,9 @@ def _silent(_: str) -> None:
 
 _REASONS: Final[tuple[tuple[str, str, str, str], ...]] = (
     # pattern in uv's words, code, our words, hint
+    (r"(?i)building source distributions (?:for .+? )?is disabled|has no usable wheels", "no_wheel",
+     "A requirement has no wheel for this machine, and building from source is not allowed here: {tail}",
+     "Choose a version with a wheel, or ask the operator to build one."),
     (r"Couldn't parse requirement.*? cause: (?P<why>.+)", "bad_requirement", "A requirement cannot be read: {why}",
      'Write requirements like "numpy", "numpy==2.1.0" or "numpy>=2,<3".'),
     (r"[Hh]ash mismatch for `(?P<name>[^`]+)`", "hash_mismatch", "{name} on the index is not what was locked",

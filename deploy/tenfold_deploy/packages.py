@@ -80,6 +80,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 """Every key that is honoured, with its default; the names and the shape are Truss's."""
 
+IMPLIED_BY_WORKER: Final = ("orjson",)
+"""What makes a worker's own part of a call cheaper, in an environment that holds something anyway."""
+
 IMPLIED_BY_TRUSS: Final = (
     "aiofiles",
     "aiohttp",
@@ -788,7 +791,9 @@ class _Reader:
         requirements, constraints = self._requirements(values)
         if self.problems:
             return None
-        implied = IMPLIED_BY_TRUSS if foreign and values["docker_server"] is None else ()
+        implied: tuple[str, ...] = ()
+        if values["docker_server"] is None:
+            implied = (*(IMPLIED_BY_TRUSS if foreign else ()), *(IMPLIED_BY_WORKER if requirements else ()))
         if values["build_commands"] and not any(re.match(r"pip\b(?![-_.])", line) for line in requirements):
             requirements.append("pip")  # most build commands are pip's
         return EnvironmentSpec(version, tuple(requirements), tuple(constraints), implied)

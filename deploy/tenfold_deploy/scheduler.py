@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 WorkerKind = Literal["model", "code"]
+Level = Literal["strict", "reduced", "none"]
+Network = Literal["none", "open"]
 
 
 class ReplicaState(StrEnum):
@@ -66,6 +68,28 @@ class ReplicaSpec:
 
 
 @dataclass(frozen=True)
+class Isolation:
+    """How well user code is kept from the machine that it runs on.
+
+    `strict`: namespaces of its own. `reduced`: rules of the kernel for an ordinary process. `none`: a process like any
+    other. `network` is what it reaches of the machine's network. `missing` says, in sentences for the operator, what
+    keeps the machine from a better level and what to do about it.
+    """
+
+    level: Level = "none"
+    network: Network = "open"
+    missing: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"level": self.level, "network": self.network, "missing": list(self.missing)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Isolation:
+        given = value or {}
+        return cls(given.get("level", "none"), given.get("network", "open"), tuple(given.get("missing", ())))
+
+
+@dataclass(frozen=True)
 class Handle:
     """Names one started replica, across restarts of whoever started it.
 
@@ -76,6 +100,7 @@ class Handle:
     replica_id: str
     data: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    isolation: Isolation = Isolation()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,11 +108,18 @@ class Handle:
             "replica_id": self.replica_id,
             "data": dict(self.data),
             "labels": dict(self.labels),
+            "isolation": self.isolation.to_json(),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Handle:
-        return cls(value["scheduler"], value["replica_id"], dict(value["data"]), dict(value.get("labels") or {}))
+        return cls(
+            value["scheduler"],
+            value["replica_id"],
+            dict(value["data"]),
+            dict(value.get("labels") or {}),
+            Isolation.from_json(value.get("isolation")),
+        )
 
 
 @dataclass(frozen=True)

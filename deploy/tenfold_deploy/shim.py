@@ -2,26 +2,38 @@
 
 Starts it, keeps its log, watches its memory, and ends all of it.
 
-Run as a script (`python -I -S shim.py`, a plan as JSON on standard input), standard library only and by choice with
-few imports: there is one of these per replica. It outlives whoever started it; what it knows is in files of the
-replica's folder:
+Run as a script (`python -I -S shim.py`), which forks one of these for each plan that it is sent, see `shims.py`.
+Standard library only, and by choice with few imports: there is one per replica. It outlives whoever started it; what it
+knows is in files of the replica's folder:
 
 - `handle.json`  written once, when the worker's process exists
 - `log.<offset>` the worker's output; the number is the position of the file's first byte in all that was ever written
 - `stop.json`    written by the scheduler before it sends SIGTERM: `{"grace_seconds": 10}`
 - `exit.json`    written once, when nothing of the worker is left
+
+Where the plan names a zygote, the worker is forked from that, into a sandbox that this process makes (see
+`isolation/forking.py`). Where that fails, for whatever reason, it is started like any other.
+
+The worker sees none of these: of the replica's folder it has `home`, `tmp`, `run` (its socket) and `secrets`.
+What it is confined with is worked out by the scheduler and stands in the plan's `sandbox`.
 """
 
 from __future__ import annotations
 
+import array
 import contextlib
+import gc
+import importlib
 import json
 import os
 import resource
 import select
 import signal
+import socket
+import stat
 import sys
 import time
+import traceback
 from typing import Any, NoReturn
 
 LOG_PREFIX = "log."
@@ -30,6 +42,13 @@ _WATCH_SECONDS = 0.5
 _WATCH_CLOSELY_SECONDS = 0.1
 _KILL_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 1.0
+_WATCH_DISK_SECONDS = 5.0
+_MOST_FILES = 1_000_000
+_SOCKET_GONE_SECONDS = 5.0  # longer than one that ends by itself takes
+_FINISH_SECONDS = 30.0
+_TASKS_PER_PROCESS = 2  # threads are tasks as well
+_KEEPERS = 2  # bubblewrap's own processes in a sandbox
+_KEEPERS_OF_FORKED = 3  # and the one that keeps the sandbox of a forked worker
 _BURST_BYTES = 4 * 1024 * 1024
 _BYTES_PER_SECOND = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -37,13 +56,55 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def main() -> None:
-    plan = json.loads(sys.stdin.buffer.read())
-    answer = os.dup(1)
+    """Forks a shim for each plan that comes in on standard input, a socket, until that is closed."""
+    nursery = socket.socket(fileno=os.dup(0))
     if os.fork():
-        os._exit(0)  # the scheduler waits for this process only, and so is never the parent of the one that stays
-    _become_quiet(plan["folder"])
-    _be_parent_of_orphans()
-    Shim(plan).run(answer)
+        os._exit(0)  # the scheduler waits for this process only, and so is never the parent of those that stay
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolation"))
+    if sys.platform == "linux":
+        for module in ("cgroups", "confinement", "forking"):
+            _isolation(module)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for shims
+    gc.freeze()
+    while True:
+        plan, answer = _next_plan(nursery)
+        if os.fork() == 0:
+            nursery.close()
+            _be_shim(plan, answer)
+        os.close(answer)
+
+
+def _next_plan(nursery: socket.socket) -> tuple[bytes, int]:
+    rights = array.array("i")
+    size, ancillary, _, _ = nursery.recvmsg(8, socket.CMSG_SPACE(rights.itemsize), socket.MSG_WAITALL)
+    if len(size) < 8:
+        os._exit(0)
+    rights.frombytes(ancillary[0][2])
+    parts, missing = [], int.from_bytes(size, sys.byteorder)
+    while missing:
+        part = nursery.recv(min(missing, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts), rights[0]
+
+
+def _be_shim(text: bytes, answer: int) -> NoReturn:
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        plan = json.loads(text)
+        _become_quiet(plan["folder"])
+        _be_parent_of_orphans()
+        Shim(plan).run(answer)
+    except BaseException:
+        traceback.print_exc()  # into shim.log; whoever started it sees the end of a process that said nothing
+    os._exit(1)
 
 
 class Shim:
@@ -51,7 +112,16 @@ class Shim:
         self._plan = plan
         self._folder = plan["folder"]
         self._log = Log(self._folder, plan["log_segment_bytes"])
+        self._sandbox = plan["sandbox"]
+        self._groups: list[str] = []
+        self._child = 0  # the worker, or the sandbox around it
         self._worker = 0
+        self._worker_started: str | None = None
+        self._forked: Any = None
+        self._declined: str | None = None
+        self._disk_watched = time.monotonic()
+        self._socket_seen: float | None = None
+        self._socket_folder_changed = self._folder_of_socket_changed()
         self._status: int | None = None
         self._ending: dict[str, str] | None = None
         self._deadline: float | None = None
@@ -80,10 +150,15 @@ class Shim:
         poll = select.poll()
         poll.register(wake_in, select.POLLIN)
         poll.register(output, select.POLLIN)
+        ends = self._forked.descriptors if self._forked else []
+        for descriptor in ends:
+            poll.register(descriptor, select.POLLIN)
         while self._status is None:
             for descriptor, _ in poll.poll(self._timeout() * 1000):
                 if descriptor == wake_in:
                     _drain(wake_in)
+                elif descriptor in ends:
+                    self._hear_of_end()
                 elif not self._copy_output(output):
                     poll.unregister(output)
             if stopped[0]:
@@ -94,51 +169,152 @@ class Shim:
         self._finish(output)
 
     def _start_worker(self) -> tuple[int, str | None]:
+        plan = self._plan
+        if plan["use_groups"]:
+            self._groups = _isolation("cgroups").make(
+                f"tenfold-{plan['handle']['replica_id']}-{os.getpid()}",
+                plan["memory_bytes"],
+                plan["processes"] * _TASKS_PER_PROCESS,
+                plan["cpu"],
+            )
         output_in, output_out = os.pipe()
+        if plan.get("zygote") and self._fork_worker(output_out):
+            os.close(output_out)
+            os.set_blocking(output_in, False)
+            self._worker_started = process_started(self._worker)
+            return output_in, None
         failure_in, failure_out = os.pipe()
+        told_in, told_out = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self._become_worker(output_out, failure_out)
-        os.close(output_out)
-        os.close(failure_out)
-        self._worker = pid
+            self._become_worker(output_out, failure_out, told_out)
+        for descriptor in (output_out, failure_out, told_out):
+            os.close(descriptor)
+        self._child = self._worker = pid
         with os.fdopen(failure_in, "rb") as pipe:  # closed without a word by a successful exec
             failure = pipe.read().decode("utf-8", "replace")
+        with os.fdopen(told_in, "rb") as pipe:
+            told = pipe.read()
+        if not failure and self._sandbox["level"] == "strict":
+            failure = self._find_worker_inside(told, output_in)
         os.set_blocking(output_in, False)
         if failure:
             os.waitpid(pid, 0)
+            self._leave_groups()
+        self._worker_started = process_started(self._worker)
         return output_in, failure or None
 
-    def _become_worker(self, output: int, failure: int) -> NoReturn:
+    def _fork_worker(self, output: int) -> bool:
+        forking = _isolation("forking")
+
+        def enter(keeper: int, ready: int) -> NoReturn:
+            self._prepare(keeper, ready, output)
+            arguments, environment = self._strict(None, forking.KEEPER)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            os.execve(arguments[0], arguments, environment)  # noqa: S606
+
+        request = {
+            "arguments": self._plan["arguments"][3:],  # without python -m tenfold_runtime
+            "environment": self._plan["environment"],
+            "working_folder": self._plan["working_folder"],
+            "limits": {str(what): most for what, most in self._limits().items()},
+            "seccomp": self._sandbox["seccomp"],
+            "scope": self._sandbox["scope"],
+        }
+        try:
+            self._forked = forking.fork(self._plan["zygote"], request, output, self._groups, enter)
+        except forking.Declined as error:
+            self._declined = str(error)
+            return False
+        self._child, self._worker = self._forked.sandbox, self._forked.worker
+        return True
+
+    def _find_worker_inside(self, told: bytes, output: int) -> str:
+        """The worker is a child of the first process in the sandbox. Returns what went wrong, if anything did."""
+        try:
+            first = int(json.loads(told)["child-pid"])
+        except (ValueError, KeyError):
+            return os.read(output, 4096).decode("utf-8", "replace").strip() or "the sandbox said nothing"
+        while process_started(self._child) is not None:
+            inside = children(first)
+            if inside:
+                self._worker = inside[0]
+                return ""
+            time.sleep(0.0005)
+        if not select.select([output], [], [], 0)[0]:
+            return "the sandbox ended without a word"
+        return os.read(output, 4096).decode("utf-8", "replace").strip() or "the sandbox ended without a word"
+
+    def _become_worker(self, output: int, failure: int, told: int) -> NoReturn:
         try:
             shim = os.getppid()
-            os.setsid()
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            self._prepare(os.open(os.devnull, os.O_RDONLY), output, output, failure, told)
+            os.set_inheritable(failure, False)
+            arguments, environment = self._enter_sandbox(told)
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # this late: becoming another user resets it
             if os.getppid() != shim:
                 os._exit(1)
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
-            _limit(resource.RLIMIT_CORE, 0)
-            _limit(resource.RLIMIT_NOFILE, self._plan["open_files"])
-            _write_file("/proc/self/oom_score_adj", "800")
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.set_inheritable(failure, False)
-            os.closerange(3, failure)
-            os.closerange(failure + 1, 65536)
-            os.umask(0o077)
-            os.chdir(self._plan["working_folder"])
-            os.execve(self._plan["arguments"][0], self._plan["arguments"], self._plan["environment"])  # noqa: S606
+            os.execve(arguments[0], arguments, environment)  # noqa: S606
         except BaseException as error:
             os.write(failure, f"{type(error).__name__}: {error}".encode())
         os._exit(127)
 
+    def _prepare(self, standard_input: int, standard_output: int, standard_error: int, *kept: int) -> None:
+        """What a process that becomes a worker, or the sandbox around one, has from this one."""
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        for what, most in self._limits().items():
+            _limit(what, most)
+        _write_file("/proc/self/oom_score_adj", "800")
+        if self._groups:
+            _isolation("cgroups").enter(self._groups)
+        for place, descriptor in enumerate((standard_input, standard_output, standard_error)):
+            os.dup2(descriptor, place)
+        _close_all_but(*kept)
+        os.umask(0o077)
+        os.chdir(self._plan["working_folder"])
+
+    def _limits(self) -> dict[int, int]:
+        limits = {
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_NOFILE: self._plan["open_files"],
+        }
+        if not self._plan.get("is_zygote"):  # what its workers may is decided for each of them
+            limits[resource.RLIMIT_FSIZE] = self._plan["disk_bytes"]
+        if self._own_user() is not None:
+            limits[resource.RLIMIT_NPROC] = self._plan["processes"] * _TASKS_PER_PROCESS
+        return limits
+
+    def _enter_sandbox(self, told: int) -> tuple[list[str], dict[str, str]]:
+        """Confines this process, or says what to run that does. Returns what to execute, with which environment."""
+        sandbox = self._sandbox
+        if sandbox["level"] == "strict":
+            return self._strict(told, sandbox["command"])
+        os.close(told)
+        if sandbox["level"] == "reduced":
+            _isolation("confinement").confine(sandbox["rules"], bytes.fromhex(sandbox["seccomp"]))
+        return self._plan["arguments"], self._plan["environment"]
+
+    def _strict(self, told: int | None, command: list[str]) -> tuple[list[str], dict[str, str]]:
+        sandbox = self._sandbox
+        options = "".join(f"{option}\0" for option in sandbox["options"]).encode()
+        code, said = _memory_file(bytes.fromhex(sandbox["seccomp"])), _memory_file(options)
+        if sandbox["scope"]:
+            _isolation("confinement").scope()
+        arguments = [sandbox["program"], "--seccomp", str(code), "--args", str(said)]
+        if told is not None:
+            os.set_inheritable(told, True)
+            arguments += ["--info-fd", str(told)]
+        # the worker's variables are set inside: a library that they name must not be loaded by bubblewrap itself
+        return [*arguments, "--", *command], {}
+
     def _handle(self) -> dict[str, Any]:
         return {
             **self._plan["handle"],
+            "forked": self._forked is not None,
+            **({"zygote_problem": self._declined} if self._declined else {}),
             "shim_pid": os.getpid(),
             "shim_started": process_started(os.getpid()),
             "worker_pid": self._worker,
@@ -170,7 +346,7 @@ class Shim:
         self._warned = self._warned or grace == 0
         if self._ending is None:
             self._ending = {"reason_code": "stopped", "reason": "It was stopped."}
-            _signal(self._worker, signal.SIGTERM)
+            self._ask_to_end()
         self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     def _watch(self) -> None:
@@ -185,24 +361,79 @@ class Shim:
             return
         self._watched = now
         limit, most = self._plan["memory_bytes"], self._plan["processes"]
-        processes = descendants(os.getpid())
-        if len(processes) > most:
-            self._end("too_many_processes", f"It had {len(processes)} processes; {most} are allowed.")
+        processes = self._processes()
+        count = len(processes) - self._keepers()
+        if count > most:
+            self._end("too_many_processes", f"It had {count} processes; {most} are allowed.")
             return
+        if now - self._disk_watched > _WATCH_DISK_SECONDS and self._is_over_disk(now):
+            return
+        self._watch_socket(now)
         resident = sum(map(_resident, processes)) if limit is not None else 0
         is_close = limit is not None and resident * 2 > limit
-        self._watch_seconds = _WATCH_CLOSELY_SECONDS if is_close or len(processes) * 2 > most else _WATCH_SECONDS
+        self._watch_seconds = _WATCH_CLOSELY_SECONDS if is_close or count * 2 > most else _WATCH_SECONDS
         if limit is not None and resident > limit:
             used = sum(map(_proportional, processes))
             if used > limit:
                 self._end("out_of_memory", f"Out of memory: it used {_mib(used)} of {_mib(limit)}.")
+
+    def _watch_socket(self, now: float) -> None:
+        """A worker that has removed its socket, or put a link in its place, finishes what it is at and ends."""
+        if self._plan["socket"] is None or self._ending is not None:
+            return
+        is_there = False
+        with contextlib.suppress(OSError):
+            is_there = stat.S_ISSOCK(os.lstat(self._plan["socket"]).st_mode)
+        if is_there or (self._socket_seen is None and self._folder_of_socket_changed() != self._socket_folder_changed):
+            self._socket_seen = now
+        elif self._socket_seen is not None and now - self._socket_seen > _SOCKET_GONE_SECONDS:
+            reason = "Its socket is gone: nobody could reach it any more, and it was stopped."
+            self._ending = {"reason_code": "no_socket", "reason": reason}
+            self._log.note(reason)
+            self._deadline = now + _FINISH_SECONDS
+            self._ask_to_end()
+
+    def _folder_of_socket_changed(self) -> int:
+        """It tells of a socket that came and went between two looks."""
+        try:
+            return os.stat(os.path.dirname(self._plan["socket"] or "")).st_mtime_ns
+        except OSError:
+            return 0
+
+    def _processes(self) -> list[int]:
+        """Those of the replica, with those that make its sandbox."""
+        found = descendants(os.getpid())
+        if self._forked:
+            return [*found, self._worker, *descendants(self._worker)]
+        if self._plan.get("is_zygote"):  # the workers below it are watched by shims of their own
+            depth = _depth(self._worker)
+            return [pid for pid in found if _depth(pid) <= depth]
+        return found
+
+    def _keepers(self) -> int:
+        if self._forked:
+            return _KEEPERS_OF_FORKED
+        return _KEEPERS if self._child != self._worker else 0
+
+    def _is_over_disk(self, now: float) -> bool:
+        used, files = disk_usage(self._plan["private_folders"])
+        self._disk_watched = now + 20 * (time.monotonic() - now)  # looking takes at most a twentieth of the time
+        most = self._plan["disk_bytes"]
+        if used <= most and files <= _MOST_FILES:
+            return False
+        self._end("out_of_disk", f"It kept {_mib(used)} in {files} files; {_mib(most)} in {_MOST_FILES} are allowed.")
+        return True
+
+    def _ask_to_end(self) -> None:
+        if process_started(self._worker) == self._worker_started:
+            _signal(self._worker, signal.SIGTERM)
 
     def _run_out_of_patience(self) -> None:
         """The grace is over. Where there was one, the worker gets a second to tell its callers so."""
         if not self._warned:
             self._warned = True
             self._deadline = time.monotonic() + _LAST_WORDS_SECONDS
-            _signal(self._worker, signal.SIGTERM)
+            self._ask_to_end()
             return
         self._killed_late = True
         self._kill_all()
@@ -214,9 +445,14 @@ class Shim:
         self._kill_all()
 
     def _kill_all(self) -> None:
-        for pid in descendants(os.getpid()):
+        if self._groups:
+            _isolation("cgroups").forbid_forking(self._groups)
+        user = self._own_user()
+        if user is not None:
+            _kill_all_of(user)
+        for pid in self._processes() if self._forked else descendants(os.getpid()):
             _signal(pid, signal.SIGKILL)
-        _signal(self._worker, signal.SIGKILL)
+        _signal(self._child, signal.SIGKILL)
 
     def _reap(self) -> bool:
         """Collects ended children, the worker's orphans among them. False when no child is left."""
@@ -227,31 +463,69 @@ class Shim:
                 return False
             if pid == 0:
                 return True
-            if pid == self._worker:
+            if pid == self._child and self._forked:
+                self._hear_of_end()
+            elif pid == self._child:
                 self._status = status
+
+    def _hear_of_end(self) -> None:
+        """A forked worker has ended, or its sandbox, or the zygote, which tells how; without it nobody lives."""
+        if self._status is not None:
+            return
+        status: int | None = self._forked.status()
+        self._status = signal.SIGKILL.value if status is None else status
+        if status is None:
+            reason = "The process that it was forked from ended, and all that were forked from it with it."
+            self._ending = self._ending or {"reason_code": "killed", "reason": reason}
 
     def _finish(self, output: int) -> None:
         deadline = time.monotonic() + _KILL_SECONDS
         self._copy_output(output)
-        while self._reap() and time.monotonic() < deadline:
+        while (self._reap() or self._is_anything_left()) and time.monotonic() < deadline:
             self._kill_all()
             time.sleep(0.005)
-        _kill_group(self._worker)
+        _kill_group(self._child)
         self._copy_output(output)
         self._log.close()
-        for leftover in self._plan["remove_at_end"]:
-            _remove(leftover)
+        for secret in self._plan["remove_first"]:
+            remove(secret)
         write_json(f"{self._folder}/exit.json", self._exit())
+        self._leave_groups()
+        for leftover in self._plan["remove_at_end"]:  # what the worker could write to: that may take a while
+            remove(leftover)
         os._exit(0)
+
+    def _is_anything_left(self) -> bool:
+        """Of a forked worker's sandbox, which is not this process's to reap."""
+        return bool(self._forked) and any(map(process_started, (self._worker, self._forked.first)))
+
+    def _leave_groups(self) -> None:
+        if self._groups:
+            _isolation("cgroups").remove(self._groups)
 
     def _exit(self) -> dict[str, Any]:
         status = self._status or 0
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
-        ending = self._ending or _own_ending(code, number)
+        if self._child != self._worker and not self._forked and code is not None and 128 < code <= 128 + 64:
+            number, code = code - 128, None  # as a sandbox tells of a signal
+        ending = self._ending or self._end_of_group(number) or _own_ending(code, number)
         if self._killed_late and ending["reason_code"] == "stopped":
             ending = {**ending, "reason": "It was stopped, and killed because it did not finish in time."}
         return {"code": code, "signal": number, "at": time.time(), **ending}
+
+    def _own_user(self) -> int | None:
+        """The user that this worker alone runs as, where there is one."""
+        user: int | None = self._sandbox.get("rules", {}).get("user")
+        return user
+
+    def _end_of_group(self, number: int | None) -> dict[str, str] | None:
+        limit = self._plan["memory_bytes"]
+        if number != signal.SIGKILL or limit is None or not self._groups:
+            return None
+        if not _isolation("cgroups").ran_out_of_memory(self._groups):
+            return None
+        return {"reason_code": "out_of_memory", "reason": f"Out of memory: it used more than {_mib(limit)}."}
 
 
 class Log:
@@ -320,7 +594,7 @@ class Log:
         self._room = self._segment_bytes
         self._segments.append(path)
         while len(self._segments) > 2:
-            _remove(self._segments.pop(0))
+            remove(self._segments.pop(0))
 
 
 def process_started(pid: int) -> str | None:
@@ -334,6 +608,24 @@ def process_started(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return _started_without_proc(pid)
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def signal_process(pid: int, started: str, number: int) -> None:
+    """Sends a signal to exactly the process that was meant, or to none.
+
+    Its number may have been given to another one.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        if not hasattr(os, "pidfd_open"):
+            if process_started(pid) == started:
+                os.kill(pid, number)
+            return
+        descriptor = os.pidfd_open(pid)
+        try:
+            if process_started(pid) == started:
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
 
 def session_of(pid: int) -> int | None:
@@ -357,13 +649,46 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting and len(found) < 100_000:
-        for child in _children(waiting.pop()):
+        for child in children(waiting.pop()):
             found.append(child)
             waiting.append(child)
     return found
 
 
-def write_json(path: str, value: dict[str, Any]) -> None:
+def disk_usage(folders: list[str]) -> tuple[int, int]:
+    """Bytes and files below folders, links not followed. Stops counting where there are too many anyway."""
+    used = files = 0
+    waiting = list(folders)
+    while waiting and files <= _MOST_FILES:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                files += 1
+                with contextlib.suppress(OSError):
+                    used += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+    return used, files
+
+
+def remove(path: str) -> None:
+    """Removes a file, or a folder with all that is in it, links not followed. What cannot be removed stays.
+
+    Folders are moved up into the first one before they are looked into: whoever nests them as deep as can be causes
+    neither recursion nor paths that are too long, and no more than two of them are ever open.
+    """
+    with contextlib.suppress(OSError):
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            return
+        folder = _open_folder(path)
+        try:
+            _empty(folder)
+        finally:
+            os.close(folder)
+        os.rmdir(path)
+
+
+def write_json(path: str, value: Any) -> None:
     """Writes a file that appears whole or not at all (but for a loss of power, which ends replicas anyway)."""
     partial = f"{path}.partial"
     with open(partial, "w", encoding="utf-8") as file:
@@ -371,15 +696,24 @@ def write_json(path: str, value: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
+def _depth(pid: int) -> int:
+    """In how many pid namespaces a process is."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((len(line.split()) - 1 for line in file if line.startswith(b"NSpid:")), 0)
+    except OSError:
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                children.extend(map(int, file.read().split()))
+                found.extend(map(int, file.read().split()))
     except OSError:  # it ended meanwhile
         pass
-    return children
+    return found
 
 
 def _started_without_proc(pid: int) -> str | None:
@@ -459,6 +793,26 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
+def _isolation(module: str) -> Any:
+    """A module of the folder `isolation`, loaded only where it is needed: there is one of these processes a replica."""
+    return importlib.import_module(module)
+
+
+def _memory_file(content: bytes) -> int:
+    descriptor = os.memfd_create("sandbox", 0)
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _close_all_but(*kept: int) -> None:
+    first = 3
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, 65536)
+
+
 def _limit(what: int, value: int) -> None:
     hard = resource.getrlimit(what)[1]
     most = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -497,6 +851,17 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _kill_all_of(user: int) -> None:
+    """Kills a user's processes at once, also those that fork faster than they can be counted."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(user, user, user)
+            os.kill(-1, signal.SIGKILL)  # spares the caller
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 def _write_file(path: str, text: str) -> None:
     try:
         with open(path, "w", encoding="ascii") as file:
@@ -505,16 +870,66 @@ def _write_file(path: str, text: str) -> None:
         pass
 
 
-def _remove(path: str) -> None:
+def _empty(folder: int) -> None:
+    progress = True
+    while progress:
+        progress = False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        progress = _move_up(entry.name, folder) or progress
+                        os.rmdir(entry.name, dir_fd=folder)
+                    else:
+                        os.unlink(entry.name, dir_fd=folder)
+                    progress = True
+
+
+def _move_up(name: str, above: int) -> bool:
+    """Moves the folders that are in a folder beside it, and removes its files. Whether there was any."""
+    progress = False
+    folder = _open_folder(name, above)
     try:
-        if os.path.isdir(path) and not os.path.islink(path):
-            for name in os.listdir(path):
-                _remove(f"{path}/{name}")
-            os.rmdir(path)
-        else:
-            os.unlink(path)
-    except OSError:
-        pass
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        _rename_beside(entry.name, folder, above)
+                    else:
+                        os.unlink(entry.name, dir_fd=folder)
+                    progress = True
+    finally:
+        os.close(folder)
+    return progress
+
+
+def _rename_beside(name: str, folder: int, above: int) -> None:
+    free = os.urandom(16).hex()
+    try:
+        os.rename(name, free, src_dir_fd=folder, dst_dir_fd=above)
+    except PermissionError:
+        os.close(_open_folder(name, folder))
+        os.rename(name, free, src_dir_fd=folder, dst_dir_fd=above)
+
+
+def _open_folder(name: str, above: int | None = None) -> int:
+    """Opens a folder, also one that its owner has closed, to look into it and to change it."""
+    how = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        folder = os.open(name, how, dir_fd=above)
+    except PermissionError:
+        if sys.platform != "linux":
+            raise
+        closed = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+        try:
+            os.chmod(f"/proc/self/fd/{closed}", 0o700)
+        finally:
+            os.close(closed)
+        folder = os.open(name, how, dir_fd=above)
+    with contextlib.suppress(OSError):  # somebody else's: perhaps it can be emptied all the same
+        if os.fstat(folder).st_mode & 0o700 != 0o700:
+            os.fchmod(folder, 0o700)
+    return folder
 
 
 def _mib(size: int) -> str:

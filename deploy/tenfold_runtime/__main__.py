@@ -8,10 +8,11 @@ import json
 import os
 import resource
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from tenfold_runtime import streams
+from tenfold_runtime import imports, streams, threads
 from tenfold_runtime.bundles import CodeHost
 from tenfold_runtime.frames import MAX_PAYLOAD_BYTES, parse_address
 from tenfold_runtime.managed import ServerHost, has_own_server
@@ -38,7 +39,9 @@ async def _serve(options: argparse.Namespace) -> None:
     elif has_own_server(options.root):
         host = ServerHost(options.root, options.secrets_dir, loop)
     else:
-        host = ModelHost(options.root, options.secrets_dir, options.environment, loop)
+        host = model = ModelHost(options.root, options.secrets_dir, options.environment, loop)
+        if options.tell_imports:
+            threads.keep(loop.create_task(_tell_imports(model, options.tell_imports)))
     server = Server(
         host,
         options.listen,
@@ -47,6 +50,12 @@ async def _serve(options: argparse.Namespace) -> None:
         grace_seconds=options.grace_seconds,
     )
     await server.serve()
+
+
+async def _tell_imports(host: ModelHost, path: str) -> None:
+    await host.loaded()
+    if (await host.health())["state"] == "ready":
+        imports.tell(path)
 
 
 def _leave_own_folder() -> None:
@@ -64,6 +73,18 @@ def _leave_own_folder() -> None:
 
 
 def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    if options.kind == "model" and not options.root:
+        parser.error("--kind model needs --root")
+    if options.kind == "code" and not options.code_root:
+        parser.error("--kind code needs --code-root")
+    return options
+
+
+@lru_cache
+def command_line() -> argparse.ArgumentParser:
+    """What the arguments can be. A zygote asks once, for all workers that are forked from it."""
     parser = argparse.ArgumentParser(
         prog="tenfold_runtime", description="Runs a model or an app's code for a Tenfold platform."
     )
@@ -74,14 +95,10 @@ def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser.add_argument("--environment", type=_object, help="what the model is deployed as: a JSON object")
     parser.add_argument("--digest", help="told back in health answers")
     parser.add_argument("--listen", type=parse_address, required=True, help="unix:PATH or tcp:HOST:PORT")
+    parser.add_argument("--tell-imports", help="the path of a file: what a loaded model has imported")
     parser.add_argument("--max-payload", type=int, default=MAX_PAYLOAD_BYTES, help="bytes")
     parser.add_argument("--grace-seconds", type=float, default=TERMINATION_GRACE_SECONDS, help="for SIGTERM")
-    options = parser.parse_args(arguments)
-    if options.kind == "model" and not options.root:
-        parser.error("--kind model needs --root")
-    if options.kind == "code" and not options.code_root:
-        parser.error("--kind code needs --code-root")
-    return options
+    return parser
 
 
 def _object(text: str) -> Optional[Dict[str, Any]]:

@@ -35,6 +35,10 @@ class Answer:
     @classmethod
     def of(cls, value: Any, call: Optional[Call] = None) -> Answer:
         """Raises Fault `bad_output` when the value cannot be written in the form that the caller accepts."""
+        own = None if call is None else call.encode(value)
+        if own is not None:
+            answer: Answer = own
+            return answer
         if call is not None and call.wants_binary:
             body = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else msgpack.encode(value)
             return cls(body, msgpack.CONTENT_TYPE)

@@ -53,6 +53,8 @@ class CodeHost:
     """Answers `call` and `describe` for any number of bundles below one folder. Lives on the worker's event loop."""
 
     kind = "code"
+    reads_requests = True
+    places = None
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
         self._bundles = Bundles(folder)
@@ -60,6 +62,12 @@ class CodeHost:
         self._user_loop = UserLoop(loop)
         self._since = time.time()
         _log_to_stderr()
+
+    def submit(self, *_: object) -> None:
+        """Steps are not put together."""
+
+    async def loaded(self) -> None:
+        """There is nothing to load before it is asked."""
 
     async def health(self) -> Dict[str, Any]:
         return {"state": "ready", "since": self._since}

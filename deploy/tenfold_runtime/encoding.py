@@ -54,8 +54,16 @@ def decode_json(payload: bytes) -> Any:
         raise bad_input(message, hint=_single_quote_hint(payload), details=where) from None
     except RecursionError:
         raise bad_input("The body is JSON nested too deeply.") from None
+    except MemoryError:
+        raise out_of_memory() from None
     except ValueError as error:
         raise bad_input(f"The body is not valid JSON: {error}.") from None
+
+
+def out_of_memory() -> Fault:
+    """What to tell a caller whose body does not fit."""
+    message = "The body needs more memory than the model has left."
+    return Fault("too_large", message, status=413, source="input", hint="Send less of it at a time.")
 
 
 def encode_json(value: Any) -> Tuple[bytes, List[str]]:
@@ -132,7 +140,7 @@ def _orjson_default(value: Any) -> Any:
         _root(value) == "numpy"
         and hasattr(value, "dtype")
         and value.ndim
-        and value.dtype.kind in "fiub"
+        and (value.dtype.kind in "iub" or value.dtype == "float64")  # smaller ones it rounds to their own digits
         and hasattr(orjson, "Fragment")
     ):
         try:

@@ -9,13 +9,21 @@ import json
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+orjson: Any
+try:
+    import orjson
+except ImportError:  # an environment of the user's need not have it
+    orjson = None
 
 PROTOCOL = 1
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_PAYLOAD_BYTES = 256 * 1024 * 1024
 
 _LENGTHS = struct.Struct(">II")
+_SMALL_BYTES = 4096
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 Payload = Union[bytes, bytearray, memoryview]
 
@@ -55,7 +63,7 @@ class Frame:
 
 def encode_head(header: Dict[str, Any], payload_length: int) -> bytes:
     """Everything of a frame but its payload, for senders that hand the payload to the socket without copying it."""
-    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
+    head = _encode_header(header)
     if len(head) > MAX_HEADER_BYTES:
         raise FrameError(
             "header_too_large", f"A frame header may hold {MAX_HEADER_BYTES} bytes; this one is {len(head)}."
@@ -63,6 +71,16 @@ def encode_head(header: Dict[str, Any], payload_length: int) -> bytes:
     if payload_length > 0xFFFFFFFF:
         raise FrameError("payload_too_large", f"A frame payload may hold 4 GiB; this one is {payload_length} bytes.")
     return _LENGTHS.pack(len(head), payload_length) + head
+
+
+def _encode_header(header: Dict[str, Any]) -> bytes:
+    if orjson is not None:
+        try:
+            head: bytes = orjson.dumps(header)
+            return head
+        except TypeError:  # huge integers, half a surrogate pair: what only the other can write
+            pass
+    return _ENCODER.encode(header).encode("utf-8", "backslashreplace")
 
 
 def encode(header: Dict[str, Any], payload: Payload = b"") -> bytes:
@@ -80,33 +98,70 @@ class Decoder:
     def __init__(self, *, max_payload: int = MAX_PAYLOAD_BYTES, max_header: int = MAX_HEADER_BYTES) -> None:
         self._max_payload = max_payload
         self._max_header = max_header
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # of a frame whose header has not ended
+        self._header: Optional[Dict[str, Any]] = None  # of a frame whose payload has not ended
+        self._pieces: List[Union[bytes, bytearray]] = []  # of that payload, which is put together once
+        self._missing = 0
 
     @property
     def pending(self) -> int:
-        """Bytes of an incomplete frame held so far."""
-        return len(self._buffer)
+        """Bytes of an incomplete frame held so far, without a header that has been read."""
+        return len(self._buffer) + sum(map(len, self._pieces))
 
     def feed(self, data: Payload) -> List[Frame]:
-        self._buffer += data
-        frames: List[Frame] = []
-        start = 0
-        while len(self._buffer) - start >= _LENGTHS.size:
-            header_length, payload_length = self._lengths(start)
-            body = start + _LENGTHS.size
-            end = body + header_length + payload_length
-            if len(self._buffer) < end:
-                break
-            with memoryview(self._buffer) as view:
-                header = _decode_header(bytes(view[body : body + header_length]))
-                frames.append(Frame(header, bytes(view[body + header_length : end])))
-            start = end
-        if start:
-            del self._buffer[:start]
+        with memoryview(data) as view:
+            if self._header is None:
+                return self._begun(view)
+            taken = min(self._missing, len(view))
+            self._keep(view[:taken])
+            if self._missing:
+                return []
+            frame = Frame(self._header, b"".join(self._pieces))
+            self._header, self._pieces = None, []
+            return [frame, *self._begun(view[taken:])]
+
+    def _begun(self, view: memoryview) -> List[Frame]:
+        """The frames that begin here, and what is held of the one before, which has not got past its header."""
+        if not self._buffer:  # most often whole frames, which need no buffer
+            frames, end = self._cut(view)
+            self._buffer += view[end:]
+            return frames
+        self._buffer += view
+        with memoryview(self._buffer) as held:
+            frames, end = self._cut(held)
+        del self._buffer[:end]
         return frames
 
-    def _lengths(self, start: int) -> Tuple[int, int]:
-        header_length, payload_length = _LENGTHS.unpack_from(self._buffer, start)
+    def _keep(self, view: memoryview) -> None:
+        self._missing -= len(view)
+        last = self._pieces[-1] if self._pieces else b""
+        if isinstance(last, bytearray) and len(last) < _SMALL_BYTES:
+            last += view
+        else:
+            self._pieces.append(bytearray(view) if len(view) < _SMALL_BYTES else bytes(view))
+
+    def _cut(self, view: memoryview) -> Tuple[List[Frame], int]:
+        """The complete frames at the beginning, and where they end, with what is kept of the next one's payload."""
+        frames: List[Frame] = []
+        start, there = 0, len(view)
+        while there - start >= _LENGTHS.size:
+            header_length, payload_length = self._lengths(view, start)
+            body = start + _LENGTHS.size
+            payload = body + header_length
+            if there < payload:
+                break
+            header = _decode_header(bytes(view[body:payload]))
+            end = payload + payload_length
+            if there < end:
+                self._header, self._missing = header, payload_length
+                self._keep(view[payload:])
+                return frames, there
+            frames.append(Frame(header, bytes(view[payload:end])))
+            start = end
+        return frames, start
+
+    def _lengths(self, view: memoryview, start: int) -> Tuple[int, int]:
+        header_length, payload_length = _LENGTHS.unpack_from(view, start)
         if header_length > self._max_header:
             message = f"A frame header may hold {self._max_header} bytes; {header_length} were announced."
             raise FrameError("header_too_large", message)
@@ -118,12 +173,21 @@ class Decoder:
 
 def _decode_header(raw: bytes) -> Dict[str, Any]:
     try:
-        header = json.loads(raw)
+        header = _loads(raw)
     except (ValueError, RecursionError) as error:
         raise FrameError("bad_header", f"A frame header must be JSON in UTF-8: {error}.") from None
     if not isinstance(header, dict):
         raise FrameError("bad_header", "A frame header must be a JSON object.")
     return header
+
+
+def _loads(raw: bytes) -> Any:
+    if orjson is not None:
+        try:
+            return orjson.loads(raw)
+        except ValueError:  # NaN, or bytes that only the other takes
+            pass
+    return json.loads(raw)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class ServerHost:
     """Runs the package's server and answers for it. Lives on the worker's event loop."""
 
     kind = "model"
+    reads_requests = True
+    places = None
 
     def __init__(self, root: Path, secrets_folder: Optional[Path], loop: asyncio.AbstractEventLoop) -> None:
         self._root = root
@@ -60,6 +62,12 @@ class ServerHost:
         self._loading = loop.create_task(self._load())
         self._health_check: Optional["asyncio.Task[None]"] = None
         self._healthy = True
+
+    def submit(self, *_: object) -> None:
+        """Putting calls together is its server's own business."""
+
+    async def loaded(self) -> None:
+        await asyncio.wait([self._loading])
 
     async def health(self) -> Dict[str, Any]:
         state = "failed" if self._failure is not None else "ready" if self._ready else "loading"

@@ -13,6 +13,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
 from tenfold_runtime import streams
 from tenfold_runtime.annotations import Check, checker, hints, schema_of, truss_schema
 from tenfold_runtime.faults import Fault, load_failed, user_fault
+from tenfold_runtime.inference import Signature
 from tenfold_runtime.requests import Call, is_request_type
 from tenfold_runtime.sockets import make_socket_class
 from tenfold_runtime.threads import Interrupted, is_async
@@ -74,6 +75,8 @@ class LoadedModel:
 
     def __init__(self, instance: Any, config: Mapping[str, Any]) -> None:
         self.instance = instance
+        self.config = config
+        self.signature = Signature.of(config)
         runtime = config["runtime"]
         self.concurrency = max(1, int(runtime["predict_concurrency"]))
         self.read_timeout_seconds = float(runtime.get("streaming_read_timeout") or 60)
@@ -84,6 +87,8 @@ class LoadedModel:
         self.load = _find_without(instance, "load")
         self.is_healthy = _find_without(instance, "is_healthy")
         self.setup_environment = _find(instance, "setup_environment")
+        self.says_rows_are_independent = getattr(instance, "rows_are_independent", False) is True
+        self.predict_batch = self._find_batch(instance, runtime.get("batch"))
         self.endpoints: Dict[str, Endpoint] = {}
         self._check_combination()
         if self.predict is not None:
@@ -98,6 +103,12 @@ class LoadedModel:
         """What can be called from outside."""
         return [*self.endpoints, *(["websocket"] if self.websocket is not None else [])]
 
+    @property
+    def reads_requests(self) -> bool:
+        """Whether predict is given the caller's request, or could answer with a stream, which not all clients take."""
+        on_the_way = [method for method in (self.preprocess, self.predict, self.postprocess) if method is not None]
+        return any(method.takes_request for method in on_the_way) or self.predict_batch is None
+
     def schema(self) -> Dict[str, Any]:
         """JSON Schemas as far as annotations tell, and the answer of Truss's own schema route (null: it has none)."""
         predict = self.endpoints.get("predict")
@@ -111,6 +122,31 @@ class LoadedModel:
             "outputs": schema_of(output),
             "truss": truss_schema(predict.annotation, output),
         }
+
+    def _find_batch(self, instance: Any, batch: Any) -> Optional[Callable[..., Any]]:
+        """`predict_batch(bodies) -> results`, where it is to be used.
+
+        Without a word in the configuration only that of a class which says that its rows are independent: others
+        have had a method of this name for purposes of their own.
+        """
+        is_asked_for = isinstance(batch, Mapping)
+        if batch == "off" or not (is_asked_for or self.says_rows_are_independent):
+            return None
+        function = getattr(instance, "predict_batch", None)
+        predict = self.predict
+        if predict is None or predict.is_async or not predict.takes_input or predict.takes_request:
+            problem = "only a plain `def predict(self, inputs)` can be part of one"
+        elif self.preprocess is not None or self.postprocess is not None:
+            problem = "a model with preprocess or postprocess answers call by call"
+        elif inspect.isgeneratorfunction(predict.function):
+            problem = "predict is a generator"
+        elif not callable(function) or not _takes_one_list(function):
+            problem = "the model has no `def predict_batch(self, bodies)` that returns a list of results"
+        else:
+            return function  # type: ignore[no-any-return]
+        if is_asked_for:
+            streams.report(f"runtime.batch has no effect: {problem}.")
+        return None
 
     def _check_combination(self) -> None:
         kind = type(self.instance).__name__
@@ -169,6 +205,8 @@ async def awaited(value: Awaitable[Any]) -> Any:
 
 def constructor_arguments(kind: Any, offered: Mapping[str, Any]) -> Dict[str, Any]:
     """Those of the offered arguments that the class's constructor names."""
+    if kind.__init__ is object.__init__ and kind.__new__ is object.__new__:
+        return {}  # inspect would come to that by reading a signature written in C, which takes it 8 ms
     parameters = _parameters(kind)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return dict(offered)
@@ -271,6 +309,17 @@ def _parameters(function: Callable[..., Any]) -> List[inspect.Parameter]:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # compiled code may not tell
         return []
+
+
+def _takes_one_list(function: Callable[..., Any]) -> bool:
+    """Whether it can be called with one argument, here and now."""
+    if is_async(function) or inspect.isgeneratorfunction(function):
+        return False
+    try:
+        inspect.signature(function).bind([])
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _signature(function: Callable[..., Any]) -> str:

@@ -14,8 +14,10 @@ from typing import Any, Awaitable, Callable, Dict, Mapping, Optional
 
 from tenfold_runtime import build, places, streams
 from tenfold_runtime.answers import Answer, Output
-from tenfold_runtime.faults import Fault, load_failed
+from tenfold_runtime.batching import BATCHED, Batcher, Entry, Reply, Settings
+from tenfold_runtime.faults import Fault, bad_output, load_failed
 from tenfold_runtime.frames import Frame
+from tenfold_runtime.inference import Example, Inference
 from tenfold_runtime.methods import (
     OPENAI_METHODS,
     Endpoint,
@@ -29,7 +31,7 @@ from tenfold_runtime.package import LazyDataResolver, Secrets, enter, model_clas
 from tenfold_runtime.requests import Call
 from tenfold_runtime.responses import is_response, respond
 from tenfold_runtime.sockets import Conversation
-from tenfold_runtime.threads import Interrupted, Threads, UserLoop
+from tenfold_runtime.threads import Interrupted, Slots, Threads, UserLoop
 
 _THREADS = 40
 _MOST_PLACES = 1000
@@ -59,7 +61,8 @@ class ModelHost:
         self._places = Threads(loop, limit=_MOST_PLACES)  # how many really run in it is decided by slots
         self._user_loop = UserLoop(loop)
         self._model: Optional[LoadedModel] = None
-        self.slots = asyncio.Semaphore(1)
+        self.slots = Slots(1)
+        self._batcher: Optional[Batcher] = None
         self.occupied = 0
         self._failure: Optional[Fault] = None
         self._since = time.time()
@@ -78,13 +81,30 @@ class ModelHost:
             fields["error"] = self._failure.to_json()
         if self._model is not None:
             fields.update(places=self._model.concurrency, occupied=self.occupied, methods=self._model.methods)
+            if self._batcher is not None:
+                fields.update(self._batcher.health(self.occupied))
         if self._model is not None and self._model.is_healthy is not None:
             fields["healthy"] = await self._ask_model(self._model.is_healthy)
         return fields
 
+    async def loaded(self) -> None:
+        await asyncio.wait([self._loading])
+
+    @property
+    def reads_requests(self) -> bool:
+        """Until it is loaded, nobody knows; when batches have ended, it may be because it streams after all."""
+        is_off = self._batcher is not None and self._batcher.is_off
+        return self._model is None or is_off or self._model.reads_requests
+
+    @property
+    def places(self) -> Optional[int]:
+        return None if self._batcher is None else self._batcher.places
+
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]:
         return {
             "predict": self.predict,
+            "infer": self.predict,
+            "infer_metadata": self.infer_metadata,
             "method": self.method,
             "websocket": self.websocket,
             "schema": self.schema,
@@ -94,12 +114,30 @@ class ModelHost:
     def close(self) -> None:
         """Nothing of it outlives the worker's process."""
 
+    def submit(self, frame: Frame, reply: Reply) -> Optional[Entry]:
+        """Takes a request for predict into the next batch, of a model that has batches."""
+        batcher, model = self._batcher, self._model
+        if batcher is None or model is None or batcher.is_off or frame.header.get("op") not in BATCHED:
+            return None
+        return batcher.submit(_call_of(frame, model), reply)
+
     async def predict(self, frame: Frame, output: Output) -> Answer:
         """The body of the answer, or what ends a stream whose parts went to `output`. Raises Fault."""
         model = self._ready()
         if model.predict is None:
             raise _no_such_method("predict", model)
-        call = Call(frame.header, frame.payload)
+        return await self._answer(model, _call_of(frame, model), output)
+
+    async def infer_metadata(self, frame: Frame, output: Output) -> Answer:  # noqa: ARG002 (all operations have both)
+        """Inputs and outputs as the Open Inference Protocol has them. Unknown, the example is predicted for them."""
+        model = self._ready()
+        signature = model.signature
+        if signature.outputs is None and signature.example is not None and model.predict is not None:
+            with contextlib.suppress(Fault):  # an example that fails tells nothing
+                await self._answer(model, Example(signature), output)
+        return Answer.of(signature.describe())
+
+    async def _answer(self, model: LoadedModel, call: Call, output: Output) -> Answer:
         watch = _ReadWatch(self._loop, output, model.read_timeout_seconds)
         try:
             return await self._predict(model, call, output)
@@ -170,7 +208,8 @@ class ModelHost:
         except BaseException as error:
             self._failure = _load_fault(error).again()  # a fresh one: the old one holds on to the frames it came from
         else:
-            self.slots = asyncio.Semaphore(model.concurrency)
+            self.slots = Slots(model.concurrency)
+            self._batcher = self._make_batcher(model)
             self._model = model
         self._since = time.time()
         self._load_seconds = time.perf_counter() - started
@@ -211,6 +250,23 @@ class ModelHost:
             except BaseException:
                 streams.report("load failed and is tried once more")
         await self._apply(model.load, _nothing, None)
+
+    def _make_batcher(self, model: LoadedModel) -> Optional[Batcher]:
+        if model.predict_batch is None:
+            return None
+        example = model.config["model_metadata"].get("example_model_input")
+        settings = Settings.of(model.config["runtime"].get("batch"))
+        endpoint = model.endpoints["predict"]
+        return Batcher(
+            self._loop,
+            self._places,
+            self.slots,
+            endpoint,
+            model.predict_batch,
+            settings,
+            example,
+            may_hold_loop=model.says_rows_are_independent,
+        )
 
     def _state(self) -> str:
         if self._failure is not None:
@@ -303,6 +359,8 @@ class ModelHost:
             drain = partial(_drained_on_loop, value, call, output)
             return await self._user_loop.run(drain, ended=hold(), patience_seconds=patience)
         if is_response(value):
+            if not call.takes_responses:
+                raise _no_tensors()
             run = partial(_responded, value, call, output)
             return await self._user_loop.run(run, ended=hold(), patience_seconds=patience)
         if inspect.isgenerator(value):
@@ -404,6 +462,13 @@ def _answered_here(method: Method, prepare: Prepare, call: Call, output: Output)
     return Answer.of(value, call)
 
 
+def _call_of(frame: Frame, model: LoadedModel) -> Call:
+    if frame.header.get("op") != "infer":
+        return Call(frame.header, frame.payload)
+    is_annotated = model.endpoints["predict"].check is not None
+    return Inference(frame.header, frame.payload, model.signature, with_lists=is_annotated)
+
+
 def _inputs(endpoint: Endpoint, call: Call) -> Any:
     """The body as the method takes it. Raises Fault `bad_input`."""
     method = endpoint.method
@@ -462,6 +527,13 @@ def _postprocess_excluded(result: Any) -> Fault:
     message = f"If the predict function returns {what}, you cannot use postprocessing."
     streams.report(message)
     return Fault("user_error", message, source="user", hint="Do all of it in predict, and remove postprocess.")
+
+
+def _no_tensors() -> Fault:
+    return bad_output(
+        "The model gave a response of its own, and a request of the Open Inference Protocol is answered with tensors.",
+        hint="Return arrays, numbers or texts to such requests, or call the model's predict address.",
+    )
 
 
 def _metrics() -> Answer:

@@ -11,7 +11,7 @@ import json
 import threading
 import types
 import urllib.parse
-from typing import Any, AsyncIterator, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, AsyncIterator, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from tenfold_runtime import msgpack
 from tenfold_runtime.encoding import decode_body
@@ -31,7 +31,8 @@ class Call:
         self.payload = payload
         self.content_type = str(header.get("content_type") or "application/json")
         self.accept = str(header.get("accept") or self.header("accept")).strip().lower()
-        self._disconnected = threading.Event()
+        self._disconnected = False
+        self._event: Optional[threading.Event] = None  # of those who watch it; most calls have none
         self._waiting: List[Tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]] = []
         self._lock = threading.Lock()
         self._request: Any = None
@@ -41,6 +42,20 @@ class Call:
         if self.content_type.startswith(msgpack.CONTENT_TYPE):
             return msgpack.decode(self.payload)
         return decode_body(self.payload, self.content_type)
+
+    def encode(self, result: Any) -> Any:  # noqa: ARG002 (protocols of their own look at it)
+        """The answer, where the call has a protocol of its own; None: it is JSON or msgpack."""
+        return None
+
+    @property
+    def size(self) -> int:
+        """The most bytes that its body is once it is unpacked."""
+        return len(self.payload)
+
+    @property
+    def takes_responses(self) -> bool:
+        """Whether a response object of the model's is an answer to it."""
+        return True
 
     @property
     def wants_binary(self) -> bool:
@@ -67,7 +82,9 @@ class Call:
     def disconnect(self) -> None:
         """The caller has gone: `is_disconnected` says so from now on."""
         with self._lock:
-            self._disconnected.set()
+            self._disconnected = True
+            if self._event is not None:
+                self._event.set()
             waiting, self._waiting = self._waiting, []
         for loop, future in waiting:
             with contextlib.suppress(RuntimeError):  # a loop of the user's own that has ended
@@ -75,18 +92,23 @@ class Call:
 
     @property
     def is_disconnected(self) -> bool:
-        return self._disconnected.is_set()
+        return self._disconnected
 
     @contextlib.contextmanager
     def watch_disconnect(self) -> Iterator[threading.Event]:
         """An event that is set when the caller goes. Truss gives it as `request.state.watch_disconnect`."""
-        yield self._disconnected
+        with self._lock:
+            if self._event is None:
+                self._event = threading.Event()
+            if self._disconnected:
+                self._event.set()
+        yield self._event
 
     async def until_disconnected(self) -> None:
         loop = asyncio.get_running_loop()
         future: "asyncio.Future[None]" = loop.create_future()
         with self._lock:
-            if self._disconnected.is_set():
+            if self._disconnected:
                 return
             self._waiting.append((loop, future))
         try:

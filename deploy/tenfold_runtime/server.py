@@ -15,11 +15,12 @@ import stat
 import sys
 import threading
 import time
-from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Protocol, Set
+from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, Protocol, Set, Union
 
 from tenfold_runtime import streams
 from tenfold_runtime.answers import Answer, Output
 from tenfold_runtime.backlog import Backlog
+from tenfold_runtime.batching import BATCHED, Entry, Outcome, Reply
 from tenfold_runtime.channels import Channel
 from tenfold_runtime.faults import Fault, bad_input, cancelled, stopped, trimmed_traceback
 from tenfold_runtime.frames import PROTOCOL, Address, Decoder, Frame, FrameError, encode_head
@@ -28,6 +29,7 @@ TERMINATION_GRACE_SECONDS = 10.0
 _BEHIND_BYTES = 32 * 1024 * 1024
 _TAKEN_BYTES = 1024 * 1024
 _FLUSH_SECONDS = 2.0
+_MOST_WAIT_SECONDS = 60.0
 
 
 class Host(Protocol):
@@ -35,9 +37,23 @@ class Host(Protocol):
 
     kind: str
 
+    @property
+    def reads_requests(self) -> bool:
+        """Whether it looks at what comes with a request beside its body. Callers who know need not send it."""
+
+    @property
+    def places(self) -> Optional[int]:
+        """How many calls of predict it works on at once. Callers are told when it changes. None: it never does."""
+
     async def health(self) -> Dict[str, Any]: ...
 
+    async def loaded(self) -> None:
+        """Returns once it is not loading any more, however that ended."""
+
     def operations(self) -> Mapping[str, Callable[[Frame, Output], Awaitable[Answer]]]: ...
+
+    def submit(self, frame: Frame, reply: Reply) -> Optional[Entry]:
+        """Takes a request into a batch; None when it is not one for batches, but for `operations`."""
 
     def close(self) -> None: ...
 
@@ -106,9 +122,25 @@ class Server:
         try:
             return await operation(frame, output)
         finally:
-            self.in_flight -= 1
-            if self.in_flight == 0:
-                self._drained.set()
+            self.left()
+
+    async def loaded(self, wait_seconds: float) -> None:
+        """Waits until the host has loaded, but no longer than that."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.host.loaded(), wait_seconds)
+
+    def submit(self, frame: Frame, reply: Reply) -> Optional[Entry]:
+        """As the host's, counted as work in flight until `left`."""
+        entry = None if self.stopping else self.host.submit(frame, reply)
+        if entry is not None:
+            self.in_flight += 1
+            self._drained.clear()
+        return entry
+
+    def left(self) -> None:
+        self.in_flight -= 1
+        if self.in_flight == 0:
+            self._drained.set()
 
     async def health(self) -> Dict[str, Any]:
         fields = {
@@ -185,10 +217,11 @@ class Connection(asyncio.Protocol):
         self._decoder = Decoder(max_payload=server.max_payload)
         self._loop = asyncio.get_running_loop()
         self._transport: Optional[asyncio.Transport] = None
-        self._tasks: Dict[Any, "asyncio.Task[None]"] = {}
+        self._tasks: Dict[Any, Union["asyncio.Task[None]", Entry]] = {}
         self._channels: Dict[Any, Channel] = {}
         self._backlog = Backlog()
         self._queued = 0
+        self._told: Optional[int] = None  # of places
         self._lock = threading.Lock()
 
     @property
@@ -253,13 +286,39 @@ class Connection(asyncio.Protocol):
                 identifier, bad_input(f"A request with the id {identifier!r} is in flight on this connection.")
             )
             return
-        channel = self._channel(key, identifier) if operation == "websocket" else None
+        if not self._submitted(frame, key, identifier):
+            channel = self._channel(key, identifier) if operation == "websocket" else None
+            self._start(frame, key, channel)
+
+    def _submitted(self, frame: Frame, key: Any, identifier: Any) -> bool:
+        """Whether it goes into a batch, of which no task has to know."""
+        began = time.perf_counter()
+
+        def reply(outcome: Outcome) -> None:
+            del self._tasks[key]
+            self._server.left()
+            if isinstance(outcome, Answer):
+                self._send_answer(identifier, outcome, time.perf_counter() - began)
+            elif outcome is None:
+                self._start(frame, key, None)
+            else:
+                self._send_fault(identifier, self._cancelled() if outcome.code == "cancelled" else outcome)
+
+        entry = self._server.submit(frame, reply)
+        if entry is None:
+            return False
+        self._tasks[key] = entry
+        return True
+
+    def _start(self, frame: Frame, key: Any, channel: Optional[Channel]) -> None:
         task = self._loop.create_task(self._answer(frame, channel))
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._ended(key))
+        task.add_done_callback(lambda task: self._ended(key, frame.header.get("id"), task))
 
-    def _ended(self, key: Any) -> None:
+    def _ended(self, key: Any, identifier: Any, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(key, None)
+        if task.cancelled():  # before its first step, so that it answered nothing
+            self._send_fault(identifier, self._cancelled())
         channel = self._channels.pop(key, None)
         if channel is not None:
             channel.end()
@@ -318,7 +377,7 @@ class Connection(asyncio.Protocol):
         try:
             fields, body = await self._result(frame, Output(send_part, self._is_behind, channel))
         except asyncio.CancelledError:
-            self._send_fault(identifier, stopped() if self._server.cut_off else cancelled())
+            self._send_fault(identifier, self._cancelled())
         except Fault as fault:
             self._send_fault(identifier, fault)
         except BaseException as error:
@@ -328,12 +387,33 @@ class Connection(asyncio.Protocol):
             ending = {"more": False} if streamed else {}
             if channel is not None:
                 self._channels.pop(_hashable(identifier), None)
+            if frame.header.get("op") in BATCHED:
+                self._tell_places(ending)
             seconds = round(time.perf_counter() - started, 6)
             self._send({"id": identifier, "ok": True, **fields, **ending, "seconds": seconds}, body)
+
+    def _send_answer(self, identifier: Any, answer: Answer, seconds: float) -> None:
+        """The answer of a call in a batch."""
+        fields = answer.fields()
+        self._tell_places(fields)
+        self._send({"id": identifier, "ok": True, **fields, "seconds": round(seconds, 6)}, answer.body)
+
+    def _tell_places(self, fields: Dict[str, Any]) -> None:
+        """Adds to an answer's fields how many calls are worked on at once, where this caller has not been told."""
+        host = self._server.host
+        if host.places != self._told:
+            self._told = host.places
+            fields.update(places=host.places, reads_requests=host.reads_requests)
+
+    def _cancelled(self) -> Fault:
+        return stopped() if self._server.cut_off else cancelled()
 
     async def _result(self, frame: Frame, output: Output) -> tuple[Dict[str, Any], bytes]:
         operation = frame.header.get("op")
         if operation == "health":
+            wait = frame.header.get("wait_seconds")
+            if isinstance(wait, (int, float)) and wait > 0:
+                await self._server.loaded(min(wait, _MOST_WAIT_SECONDS))
             return await self._server.health(), b""
         if operation == "shutdown":
             grace = frame.header.get("grace_seconds")

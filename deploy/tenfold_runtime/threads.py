@@ -12,7 +12,8 @@ import inspect
 import os
 import queue
 import threading
-from typing import Any, Awaitable, Callable, List, Optional, Type
+from collections import deque
+from typing import Any, Awaitable, Callable, Deque, List, Optional, Type
 
 from tenfold_runtime import streams
 from tenfold_runtime.faults import Fault, trimmed_traceback
@@ -27,7 +28,7 @@ class Interrupted(BaseException):
     """
 
 
-class _Job:
+class Job:
     """One function on its way through a thread."""
 
     def __init__(self, function: Callable[[], Any], finish: Callable[[Any, Optional[BaseException]], None]) -> None:
@@ -49,7 +50,8 @@ class _Job:
                     self._begun = True
                     self._execute()
                 with self._lock:
-                    _throw(self._thread, None)
+                    if self._interrupted:
+                        _throw(self._thread, None)
                     self._over = True
             except BaseException as error:
                 self._failure = error
@@ -77,6 +79,19 @@ class _Job:
             _throw(self._thread, Interrupted)
 
 
+def start_thread(target: Callable[..., Any], *arguments: Any, name: str) -> None:
+    """Starts a daemon thread. Raises Fault `worker_error` when the system gives none."""
+    try:
+        threading.Thread(target=target, args=arguments, name=name, daemon=True).start()
+    except (RuntimeError, MemoryError) as error:
+        raise Fault(
+            "worker_error",
+            f"The worker cannot start a thread: {error}.",
+            status=503,
+            hint="The model's own threads and processes count too: let it start fewer of them.",
+        ) from None
+
+
 def _throw(thread: Optional[int], kind: Optional[Type[BaseException]]) -> None:
     """Makes an exception rise in another thread, or (with None) takes back one that has not risen yet."""
     if thread is not None:
@@ -93,7 +108,7 @@ class Threads:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, limit: int) -> None:
         self._loop = loop
         self._room = asyncio.Semaphore(limit)
-        self._jobs: "queue.SimpleQueue[_Job]" = queue.SimpleQueue()
+        self._jobs: "queue.SimpleQueue[Job]" = queue.SimpleQueue()
         self._idle = 0
         self._lock = threading.Lock()
 
@@ -127,11 +142,11 @@ class Threads:
             else:
                 result.set_exception(_raisable(failure))
 
-        def finish(value: Any, failure: Optional[BaseException]) -> None:
-            self._loop.call_soon_threadsafe(settle, value, failure)
-
-        job = _Job(function, finish)
-        self._start(job)
+        try:
+            job = self.begin(function, settle)
+        except BaseException:
+            settle(None, None)
+            raise
         try:
             return await result
         except asyncio.CancelledError:
@@ -141,13 +156,26 @@ class Threads:
                 job.interrupt()
             raise
 
-    def _start(self, job: _Job) -> None:
+    def begin(self, function: Callable[[], Any], finished: Callable[[Any, Optional[BaseException]], None]) -> Job:
+        """Starts the function at once, whatever the limit. Raises Fault `worker_error` when no thread can be had.
+
+        `finished` is called on the loop with what it returned or raised, when it is really over.
+        """
+
+        def finish(value: Any, failure: Optional[BaseException]) -> None:
+            self._loop.call_soon_threadsafe(finished, value, failure)
+
+        job = Job(function, finish)
+        self._start(job)
+        return job
+
+    def _start(self, job: Job) -> None:
         with self._lock:
             needs_thread = self._idle == 0
             if not needs_thread:
                 self._idle -= 1
         if needs_thread:
-            threading.Thread(target=self._work, args=(job,), name="tenfold-user", daemon=True).start()
+            start_thread(self._work, job, name="tenfold-user")
         else:
             self._jobs.put(job)
 
@@ -156,7 +184,7 @@ class Threads:
         with self._lock:
             self._idle += 1
 
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: Job) -> None:
         while True:
             job.run(self._becomes_idle)
             try:
@@ -167,6 +195,48 @@ class Threads:
                         self._idle -= 1
                         return
                 job = self._jobs.get()  # one was promised to this thread a moment ago
+
+
+class Slots:
+    """So many may work at a time; the others wait in the order in which they came. Used from one event loop only."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.taken = 0
+        self._waiting: Deque[Callable[[], None]] = deque()
+
+    def take(self, granted: Callable[[], None]) -> None:
+        """Calls `granted` when there is a slot, which may be at once. It is taken from then until `release`."""
+        if self._waiting or self.taken >= self.number:
+            self._waiting.append(granted)
+            return
+        self.taken += 1
+        granted()
+
+    async def acquire(self) -> None:
+        future: "asyncio.Future[None]" = asyncio.get_running_loop().create_future()
+
+        def granted() -> None:
+            if future.done():  # its waiter was cancelled in this turn of the loop: `release`, which calls, goes on
+                self.taken -= 1
+            else:
+                future.set_result(None)
+
+        self.take(granted)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if granted in self._waiting:
+                self._waiting.remove(granted)
+            elif not future.cancelled():
+                self.release()
+            raise
+
+    def release(self) -> None:
+        self.taken -= 1
+        while self._waiting and self.taken < self.number:
+            self.taken += 1
+            self._waiting.popleft()()
 
 
 class UserLoop:
@@ -190,7 +260,12 @@ class UserLoop:
         `ended` is called on the home loop when the coroutine is really over. asyncio.run_coroutine_threadsafe
         would not tell: cancelled early enough, the coroutine never begins and so never ends either.
         """
-        loop = self._started()
+        try:
+            loop = self._started()
+        except BaseException:
+            if ended is not None:
+                ended()
+            raise
         result: "asyncio.Future[Any]" = self._home.create_future()
         tasks: List["asyncio.Task[Any]"] = []
 
@@ -230,8 +305,13 @@ class UserLoop:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=_run_forever, args=(self._loop,), name="tenfold-user-loop", daemon=True).start()
+            loop = asyncio.new_event_loop()
+            try:
+                start_thread(_run_forever, loop, name="tenfold-user-loop")
+            except Fault:
+                loop.close()
+                raise
+            self._loop = loop
         return self._loop
 
 

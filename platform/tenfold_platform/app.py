@@ -48,6 +48,7 @@ ROUTERS: tuple[Router, ...] = (
     workspaces.router,
     files.router,
     models.router,
+    models.load_router,
     models.packages_router,
     zoo.router,
     environments.router,

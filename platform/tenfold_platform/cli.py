@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,6 +28,13 @@ DataOption = Annotated[
         show_default="~/.tenfold/data, for root /var/lib/tenfold",
     ),
 ]
+
+
+class WorkerNetwork(StrEnum):
+    NONE = "none"
+    OPEN = "open"
+
+
 # PostgreSQL never runs as root, and whom it runs as instead cannot enter root's home
 DEFAULT_DATA = Path("/var/lib/tenfold") if os.geteuid() == 0 else Path("~/.tenfold/data")
 
@@ -56,6 +64,12 @@ def up(
     python_downloads: Annotated[
         bool, typer.Option(help="Fetch Python versions that environments ask for and this machine does not have.")
     ] = False,
+    compile_models: Annotated[
+        bool,
+        typer.Option(
+            envvar="TENFOLD_COMPILE_MODELS", help="Serve the compiled form of models that have one, once it is proven."
+        ),
+    ] = True,
     keep_environments: Annotated[
         int, typer.Option(help="Days after which an environment that nothing uses is removed; 0 keeps it.", min=0)
     ] = ENVIRONMENTS_KEPT_DAYS,
@@ -85,6 +99,14 @@ def up(
     allow_unisolated_code: Annotated[
         bool, typer.Option(help="Serve beyond this machine although deployed code is not isolated from it.")
     ] = False,
+    worker_network: Annotated[
+        WorkerNetwork | None,
+        typer.Option(
+            envvar="TENFOLD_WORKER_NETWORK",
+            help="What deployed code reaches of the network. Default: open on loopback, else none.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run all of Tenfold on this machine, until Ctrl+C."""
     from tenfold_platform.up.supervisor import Options, Started, Supervisor  # heavy: only when it is needed
@@ -97,8 +119,10 @@ def up(
         console_url=console_url,
         gateway_url=gateway_url,
         allow_unisolated_code=allow_unisolated_code,
+        worker_network=worker_network.value if worker_network else None,
         studio_dir=studio_dir,
         python_downloads=python_downloads,
+        compile_models=compile_models,
         environments_kept_days=keep_environments,
         egress_allow=egress_allow,
         max_package_bytes=max_package_bytes,

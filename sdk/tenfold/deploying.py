@@ -45,6 +45,9 @@ def deploy(
     batch: Literal["off"] | Mapping[str, Any] | None = None,
     secrets: Sequence[str] | None = None,
     environment: str | None = None,
+    replicas: int | tuple[int, int] | None = None,
+    scale_to_zero: bool | int | None = None,
+    compile: Literal["auto", "off"] = "auto",
     app: bool = True,
     wait: bool = True,
     workspace: str | None = None,
@@ -69,6 +72,11 @@ def deploy(
     batch: how calls may be put together: {"max_size": 32, "max_wait_ms": 5}, or "off" where rows depend on each other.
     secrets: names of the workspace's secrets that the model gets: ["HF_TOKEN"]. Never their values.
     environment: a named environment to run in, in the place of the packages and the Python found here.
+    replicas: how many run: 2, or from how many to how many, (1, 4). Kept for later versions: see `Model.scale`.
+    scale_to_zero: True lets the model sleep when nobody calls it for five minutes; a number is that many seconds; False
+        lets it not sleep.
+    compile: "auto" serves a scikit-learn model's compiled form (ONNX) once the platform has proven that it answers
+        alike; "off" serves the model as it is.
     app: whether to make an app for the model from its schema.
     wait: whether to watch until it is ready. Ctrl+C stops watching; the deploy goes on.
 
@@ -77,7 +85,19 @@ def deploy(
     """
     detected = detect(model)
     name = _name(name, model, detected)
-    wishes = Wishes(resources, batch, secrets, description, alias, environment, python, requirements)
+    wishes = Wishes(
+        resources,
+        batch,
+        secrets,
+        description,
+        alias,
+        environment,
+        python,
+        requirements,
+        replicas,
+        scale_to_zero,
+        compile,
+    )
     wishes.check()
     given = None if schema is None else as_schema(schema)
     own_client = client or (
@@ -109,11 +129,20 @@ def deploy(
             version = _send(own_client, name, body, manifest, stage)
         tell_warnings(version, shown)
         handle = Model(own_client, name, version["number"], version)
+        scaling = wishes.scaling()
+        if not wishes.may_sleep and "min" not in scaling:
+            scaling |= _awake(own_client.get("models", name)["scaling"])
+        handle.scale(**scaling)
         if not wait:
             shown.note(f"Version {version['number']} is being prepared; look with `tenfold models show {name}`.")
             return handle
         watch(handle, version, shown)
     return handle
+
+
+def _awake(scaling: Mapping[str, int]) -> dict[str, int]:
+    """What changes for a model that may not sleep: one that has more replicas than one at least keeps them."""
+    return {} if scaling["min"] >= 1 else {"min": 1}
 
 
 # --- packaging

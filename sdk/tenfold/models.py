@@ -142,7 +142,7 @@ class Model:
 
     @property
     def status(self) -> str:
-        """pending, building, starting, failed; or stopped, starting, running, unhealthy once it has been prepared."""
+        """pending, building, starting, failed; once prepared: stopped, asleep, starting, running, unhealthy."""
         self.refresh()
         details = self._details
         if details is None:
@@ -284,9 +284,71 @@ class Model:
             self.client.put("models", self.name, "aliases", alias, "canary", body=body)
         return self
 
+    def shadow(
+        self, version: int | None, percent: float = 10.0, alias: str | None = None, *, tolerance: float | None = None
+    ) -> Model:
+        """Sends `percent` (1 to 100) of the alias's calls to another version as well; None ends that.
+
+        Callers get the answers of the alias's own version, as before. The other's are compared with them: see
+        `shadow_report`. Promoting the other version ends it too, and what was found is deleted with it.
+
+        alias: the handle's own, else production.
+        tolerance: of two numbers that count as equal, as a share of the larger one; a millionth unless said.
+
+        Raises Conflict when the version is not ready, or is the one that the alias means.
+        """
+        alias = alias or self._alias
+        if version is None:
+            self.client.delete("models", self.name, "aliases", alias, "shadow")
+        else:
+            body = {"version": version, "percent": percent}
+            if tolerance is not None:
+                body["tolerance"] = tolerance
+            self.client.put("models", self.name, "aliases", alias, "shadow", body=body)
+        return self
+
+    def shadow_report(self, alias: str | None = None) -> dict[str, Any]:
+        """What the alias's shadow has come to so far, a few seconds ago.
+
+        `versions` has a line for each version that answered callers: calls `compared`, `equal`, `different`,
+        `primary_failed`, `shadow_failed` and `dropped`, and the durations of both. `differences` are the newest calls
+        that the shadow answered otherwise, or failed at: `path` is the first place where the answers differ; `request`
+        and both answers are texts, cut when they are long. Raises NotFound when the alias has no shadow.
+        """
+        path = ("models", self.name, "aliases", alias or self._alias, "shadow")
+        report: dict[str, Any] = self.client.get(*path)
+        return {**report, "differences": self.client.get(*path, "differences")["items"]}
+
+    def scale(self, min: int | None = None, max: int | None = None, idle: float | None = None) -> Model:
+        """How many replicas each running version of the model has; what is not said stays as it is.
+
+        min: how many there are at least. 0 lets it sleep: without a replica, until somebody calls it. That call waits
+            for the cold start.
+        max: how many there are at most. More are started while calls wait, and stopped again when they are not needed.
+        idle: seconds without a call before it sleeps, a whole number up to a day.
+
+        Raises InvalidInput.
+        """
+        body: dict[str, Any] = {}
+        replicas = {name: value for name, value in (("min", min), ("max", max)) if value is not None}
+        if replicas:
+            body["replicas"] = replicas
+        if idle is not None:
+            body["idle_seconds"] = idle
+        if body:
+            self.client.patch("models", self.name, body=body)
+        return self
+
     def restart(self) -> Model:
         """New replicas in the place of its running ones, which answer until those can."""
         return self.refresh(self.client.ask("models", self.name, "versions", self._number, "restart", body={}))
+
+    def serve_original(self) -> Model:
+        """Takes the compiled form of its version back, or stops making one: it is served as it was deployed.
+
+        For good: the next deploy makes a version that is compiled again.
+        """
+        return self.refresh(self.client.ask("models", self.name, "versions", self._number, "serve-original", body={}))
 
     def delete(self) -> None:
         """Deletes the model with all its versions."""

@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,9 +151,9 @@ def test_one_whose_load_raises(installation: Installation) -> None:
     assert "no weights" in version["reason"]
 
 
-def test_a_pickle_that_writes_a_file_fires_nowhere_in_the_platform(installation: Installation, tmp_path: Path) -> None:
-    canary = tmp_path / "canary"
-    payload = pickle.dumps(_Writes(str(canary)))
+def test_a_pickle_that_writes_a_file_fires_nowhere_in_the_platform(installation: Installation) -> None:
+    name = f"canary-{uuid.uuid4().hex}"
+    payload = pickle.dumps(_Writes(name))
     code = (
         "import pickle\nclass Model:\n    def __init__(self, data_dir):\n        self.data_dir = data_dir\n"
         "    def predict(self, i):\n        return pickle.load(open(self.data_dir / 'm.pkl', 'rb')) or 'loaded'\n"
@@ -164,14 +165,17 @@ def test_a_pickle_that_writes_a_file_fires_nowhere_in_the_platform(installation:
     shown = installation.tenfold("models", "show", "pickled").stdout
     assert "pickled" in shown
     time.sleep(1)
-    assert not canary.exists()
+    homes = installation.data / "workers" / "replicas"
+    assert list(homes.glob(f"*/home/{name}")) == []
     assert predict(installation, "pickled").json() == "loaded"
-    assert canary.exists()  # the payload was live: the worker, and only the worker, fired it
+    # the payload was live: the worker, and only the worker, fired it, in the only home that it has
+    assert len(list(homes.glob(f"*/home/{name}"))) == 1
+    assert not Path.home().joinpath(name).exists()
 
 
 class _Writes:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return (exec, (f"open({self.path!r}, 'w').close()",))
+        return (exec, (f"import os; open(os.path.expanduser('~/{self.name}'), 'w').close()",))

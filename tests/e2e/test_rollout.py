@@ -37,6 +37,16 @@ class Model:
     def predict(self, inputs):
         return {{"says": {says!r}, "twice": inputs["x"] * 2}}
 """
+ROUNDS = """
+class Model:
+    def predict(self, inputs, request):
+        is_shadow = request.headers.get("x-tenfold-shadow") == "1"
+        print("in the shadow" if is_shadow else "for a caller", flush=True)
+        x = inputs["x"]
+        if {is_new} and x % 5 == 4:
+            raise ValueError("no fours")
+        return {{"predictions": [{{"value": x * (1 + 1e-9 * {is_new}), "label": "odd" if x % 2 else {even!r}}}]}}
+"""
 STREAMS = """
 class Model:
     def predict(self, inputs):
@@ -152,6 +162,77 @@ def test_a_canary_gets_its_share_until_it_is_promoted(platform: Installation, tw
 
 def _of_both(versions: Counter[str]) -> Counter[str] | None:
     return versions if len(versions) == 2 else None
+
+
+def test_a_shadow_tells_which_calls_it_answers_otherwise(
+    platform: Installation, client: Client, deploy: Deploy
+) -> None:
+    name = "shadowed"
+    deploy(ROUNDS.format(is_new=False, even="even"), name)
+    deploy(ROUNDS.format(is_new=True, even="straight"), name, alias="staging")
+    model = client.model(name)
+    with pytest.raises(Conflict) as refused:
+        model.shadow(1)
+    assert refused.value.code == "shadow_is_main"
+    model.shadow(2, percent=100)
+    assert _sampled(platform) == 0
+    headers = {"Authorization": f"Bearer {platform.profile['key']}"}
+    with httpx.Client(headers=headers, timeout=PATIENCE_SECONDS) as caller:
+
+        def ask(x: int, request_id: str) -> None:
+            answer = caller.post(model.url, json={"x": x}, headers={"X-Request-Id": request_id})
+            assert answer.headers["X-Tenfold-Version"] == "1"
+            assert answer.json() == {"predictions": [{"value": x, "label": "odd" if x % 2 else "even"}]}
+
+        # the gateway hears of it within a moment; calls until then are alike, and equal
+        wait_for(lambda: ask(1, "before-it-is-known") or _sampled(platform), PATIENCE_SECONDS)
+        wait_for(lambda: _running(platform) == 0, PATIENCE_SECONDS)
+        before = _sampled(platform)
+        for x in range(10):
+            ask(x, f"request-{x}")
+            wait_for(lambda done=before + x + 1: _sampled(platform) == done, PATIENCE_SECONDS)
+
+    def figures() -> dict[str, Any] | None:
+        report = model.shadow_report()
+        return report if sum(line[came] for line in report["versions"] for came in CAME_TO) == before + 10 else None
+
+    report = wait_for(figures, PATIENCE_SECONDS)
+    (line,) = report["versions"]
+    assert (line["version"], line["different"], line["shadow_failed"]) == (1, 4, 2)
+    assert line["equal"] + line["dropped"] == before + 4
+    assert 0 < line["shadow"]["p50_seconds"] <= line["shadow"]["p99_seconds"]
+    found = {one["request_id"]: (one["outcome"], one["path"]) for one in report["differences"]}
+    otherwise = {f"request-{x}": ("different", "predictions[0].label") for x in (0, 2, 6, 8)}
+    assert found == otherwise | {f"request-{x}": ("shadow_failed", "status") for x in (4, 9)}
+    assert {line["version"]: line["totals"]["requests"] for line in model.metrics()["versions"]}.get(2, 0) == 0
+
+    model.promote(2)
+    assert client.get("models", name)["shadows"] == {}
+    wait_for(
+        lambda: httpx.post(model.url, json={"x": 2}, headers=headers).json()["predictions"][0]["label"] == "straight",
+        PATIENCE_SECONDS,
+    )
+    tried = client.model(f"{name}@2")
+    wait_for(lambda: {"in the shadow", "for a caller"} <= set(tried.log_lines()), PATIENCE_SECONDS)
+    model.delete()
+
+
+CAME_TO = ("compared", "primary_failed", "shadow_failed", "dropped")
+
+
+def _sampled(installation: Installation) -> int:
+    """Calls that came to an end in the shadow."""
+    return _metric(installation, "tenfold_shadow_calls_total{")
+
+
+def _running(installation: Installation) -> int:
+    return _metric(installation, "tenfold_gateway_shadow_calls_running ")
+
+
+def _metric(installation: Installation, beginning: str) -> int:
+    """The sum over its labels."""
+    told = httpx.get(f"{installation.profile['gateway_url']}/metrics", timeout=PATIENCE_SECONDS).text
+    return sum(int(float(line.rpartition(" ")[2])) for line in told.splitlines() if line.startswith(beginning))
 
 
 def test_metrics_show_the_calls_of_each_version(platform: Installation, two_versions: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_null_among_numbers_is_nan_and_an_optional_input_may_be_left_out() -> 
         (ONE, {"inputs": [[1, 2, 3]]}, "'x' has the shape [1, 3], and must have [any, 2]."),
         (ONE, {"inputs": [[1, 2], [3]]}, "'x' has rows of different lengths."),
         (ONE, {"inputs": [["1", "2"]]}, "'x' holds '1', and must hold numbers (float32)."),
-        (ONE, {"inputs": [[None, "2"]]}, "'x' holds '2', and must hold numbers."),
+        (ONE, {"inputs": [[None, "2"]]}, "'x' holds '2', and must hold numbers (float32)."),
         (ONE, {"inputs": [{"a": 1, "b": 2}, {"a": 1}]}, "Row 1 has a, and row 0 has: a, b."),
         (ONE, {"rows": []}, "and must hold arrays"),
         (ONE, {"inputs": {"y": [[1, 2]]}}, "There is no input y. The model takes: x."),
@@ -214,3 +215,14 @@ def test_dimensions_are_free_where_the_model_takes_another_length() -> None:
 
     shapes = tensors.shapes_of({"x": np.zeros((2, 5, 3)), "y": np.zeros(2)}, call)
     assert shapes == {"x": [None, None, 3], "y": [None]}
+
+
+@pytest.mark.parametrize("value", [["a" * 60_000] + [0] * 999, [["a" * 60_000]] + [[0]] * 999, [[0]] * 999 + [["a"]]])
+def test_a_long_text_among_numbers_takes_no_memory_to_speak_of(value: Any) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(HTTPException, match="must hold numbers"):
+            read_inputs({"inputs": value}, [{**ONE[0], "shape": None}])
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -132,6 +132,17 @@ def test_what_the_platform_remarks_is_shown_and_the_size_is_told_first(
     assert asked["package_bytes"] == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize(("has", "asked"), [(0, [{"replicas": {"min": 1}}]), (1, []), (3, [])])
+def test_one_that_may_not_sleep_keeps_the_replicas_that_it_has(
+    platform: Any, client: Client, folder: Path, ready: dict[str, Any], progress: PlainProgress, has: int, asked: Any
+) -> None:
+    accept_uploads(platform, folder)
+    scaling = {"min": has, "max": 4, "idle_seconds": 300}
+    platform.answers |= {"GET models/churn": {"scaling": scaling}, "PATCH models/churn": {}}
+    deploy(folder, client=client, progress=progress, wait=False, scale_to_zero=False)
+    assert platform.bodies("PATCH models/churn") == asked
+
+
 def test_without_waiting_nothing_is_watched(
     platform: Any, client: Client, folder: Path, ready: dict[str, Any], progress: PlainProgress
 ) -> None:

@@ -153,6 +153,43 @@ def test_a_missing_value_goes_where_an_imputer_waits_for_it(
     assert run_package(tmp_path).predict([row])["predictions"] == buyers.predict(frame).tolist()
 
 
+@pytest.mark.parametrize(
+    ("numbers", "texts", "last", "nullable"),
+    [
+        (StandardScaler(), OneHotEncoder(), LogisticRegression(), set()),
+        (StandardScaler(), OneHotEncoder(handle_unknown="ignore"), LogisticRegression(), {"city"}),
+        (StandardScaler(), OneHotEncoder(), HistGradientBoostingClassifier(max_iter=3), {"age"}),
+        ("passthrough", OneHotEncoder(), HistGradientBoostingClassifier(max_iter=3), {"age"}),
+        ("drop", OneHotEncoder(), LogisticRegression(), {"age"}),
+        (SimpleImputer(), OneHotEncoder(), LogisticRegression(), {"age"}),
+    ],
+)
+def test_a_value_may_be_missing_where_the_whole_pipeline_takes_it(
+    people: pd.DataFrame,
+    tmp_path: Path,
+    run_package: RunPackage,
+    numbers: Any,
+    texts: Any,
+    last: Any,
+    nullable: set[str],
+) -> None:
+    table = people[["age", "city"]].dropna()
+    columns = ColumnTransformer([("numbers", numbers, ["age"]), ("texts", texts, ["city"])], sparse_threshold=0)
+    pipeline = make_pipeline(columns, last).fit(table, table.age > table.age.mean())
+    package = package_estimator(pipeline, "gaps", tmp_path, example=table.iloc[:2])
+    assert package.schema is not None
+    assert {one.name for one in package.schema.fields if one.nullable} == nullable
+    model = run_package(tmp_path)
+    for name in ("age", "city"):
+        row = {"age": 30.0, "city": "Oslo", name: None}
+        if name in nullable:
+            assert len(model.predict([row])["predictions"]) == 1
+        else:
+            with pytest.raises(Exception, match="null") as refused:
+                model.predict([row])
+            assert getattr(refused.value, "status_code", None) == 400
+
+
 def test_dtypes_of_the_example_come_back(tmp_path: Path, run_package: RunPackage) -> None:
     frame = pd.DataFrame(
         {
@@ -163,13 +200,13 @@ def test_dtypes_of_the_example_come_back(tmp_path: Path, run_package: RunPackage
     )
     seen: list[pd.DataFrame] = []
 
-    def look(table: pd.DataFrame) -> np.ndarray:
+    def look(table: pd.DataFrame) -> dict[str, Any]:
         seen.append(table)
-        return np.zeros((len(table), 1))
+        return {"predictions": []}
 
     package = package_estimator(FunctionTransformer().fit(frame), "types", tmp_path, example=frame)
     model = run_package(tmp_path)
-    model._estimator = type("Spy", (), {"transform": staticmethod(look)})()
+    model._estimator.answer = look
     answers(model, frame)
     pd.testing.assert_frame_equal(seen[0], frame)
     assert package.schema is not None

@@ -238,9 +238,36 @@ class TestRollingOut:
         make_model(reference=reference).canary(4)
         assert platform.bodies(f"PUT models/churn/aliases/{alias}/canary") == [{"version": 4, "percent": 10.0}]
 
+    def test_a_shadow_is_set_and_ended(self, platform: Any, make_model: Any) -> None:
+        for method, alias in (("PUT", "production"), ("PUT", "staging"), ("DELETE", "staging")):
+            platform.answers[f"{method} models/churn/aliases/{alias}/shadow"] = {}
+        model = make_model()
+        assert model.shadow(4) is model
+        model.shadow(4, 25, alias="staging", tolerance=0.01).shadow(None, alias="staging")
+        assert platform.bodies("PUT models/churn/aliases/production/shadow") == [{"version": 4, "percent": 10.0}]
+        assert platform.bodies("PUT models/churn/aliases/staging/shadow") == [
+            {"version": 4, "percent": 25, "tolerance": 0.01}
+        ]
+        assert platform.requests[-1].method == "DELETE"
+
+    def test_a_report_has_figures_and_differences(self, platform: Any, make_model: Any) -> None:
+        at = "GET models/churn/aliases/staging/shadow"
+        platform.answers |= {at: {"version": 4, "versions": []}, f"{at}/differences": {"items": [{"path": "$"}]}}
+        assert make_model(reference="staging").shadow_report() == {
+            "version": 4,
+            "versions": [],
+            "differences": [{"path": "$"}],
+        }
+
     def test_a_restart_shows_the_new_state(self, platform: Any, make_model: Any, make_version: MakeVersion) -> None:
         platform.answers["POST models/churn/versions/3/restart"] = make_version(3, deployment={"status": "starting"})
         assert make_model().restart().version == 3
+
+    def test_the_original_takes_the_place_of_what_was_compiled(
+        self, platform: Any, make_model: Any, make_version: MakeVersion
+    ) -> None:
+        platform.answers["POST models/churn/versions/3/serve-original"] = make_version(3)
+        assert make_model().serve_original().version == 3
 
     def test_versions_are_compared_by_number_or_handle(self, platform: Any, make_model: Any) -> None:
         platform.answers["GET models/churn/compare"] = lambda request: dict(request.url.params)
@@ -370,11 +397,42 @@ def test_canary_says_who_answers_how_much(platform: Any, run: Any) -> None:
         assert (refused.exit_code, "or say --off" in refused.output + refused.stderr) == (1, True)
 
 
+def test_shadow_says_which_version_gets_how_much(platform: Any, run: Any) -> None:
+    platform.answers |= {f"{method} models/churn/aliases/production/shadow": {} for method in ("PUT", "DELETE")}
+    shown = run("models", "shadow", "churn", "4", "--percent", "2.5", "--tolerance", "0.01")
+    assert shown.output.strip() == "2.5 % of the calls of churn@production go to version 4 as well."
+    assert platform.bodies("PUT models/churn/aliases/production/shadow")[0]["tolerance"] == 0.01
+    assert run("models", "shadow", "churn", "--off").output.strip() == "churn@production has no shadow any more."
+    refused = run("models", "shadow", "churn", "4", "--off")
+    assert (refused.exit_code, "or say --off" in refused.output + refused.stderr) == (1, True)
+
+
+def test_shadow_without_a_version_tells_what_was_found(platform: Any, run: Any) -> None:
+    line = dict.fromkeys(("primary_failed", "shadow_failed"), 0)
+    line |= {"version": 3, "compared": 1205, "equal": 1204, "different": 1, "dropped": 7}
+    line |= {"primary": {"p95_seconds": 0.012}, "shadow": {"p95_seconds": 1.5}}
+    report = {"alias": "production", "version": 4, "percent": 25, "versions": []}
+    found = {"at": "2026-01-01T00:00:00+00:00", "outcome": "different", "request_id": "request-17", "path": "label"}
+    found |= {"request": '{"x": 1}', "primary_answer": '"rose"', "shadow_answer": '"tulip"'}
+    at = "GET models/churn/aliases/production/shadow"
+    platform.answers |= {at: report, f"{at}/differences": {"items": []}}
+    assert "Nobody has called it since" in run("models", "shadow", "churn").output
+    platform.answers |= {at: {**report, "versions": [line]}, f"{at}/differences": {"items": [found]}}
+    shown = run("models", "shadow", "churn").output
+    assert "25 % of the calls of churn@production go to version 4 as well." in shown
+    for text in ("1205", "12 ms", "1.5 s", "label", '"rose"', '"tulip"'):
+        assert text in shown
+    assert json.loads(run("models", "shadow", "churn", "--json").output)["differences"] == [found]
+
+
 def test_show_names_the_canary(platform: Any, run: Any, make_version: MakeVersion) -> None:
     model = {
         "aliases": {"production": 3},
         "latest_version": 4,
+        "production_version": 3,
+        "scaling": {"min": 1, "max": 1, "idle_seconds": 300},
         "canaries": {"production": {"version": 4, "percent": 5}},
+        "shadows": {"production": {"version": 2, "percent": 50}},
     }
     model |= {"description": "Says who leaves.\n\nAnd more.", "tags": ["table"], "framework": "scikit-learn"}
     replica = {"ready_at": "2026-01-01T00:00:00+00:00", "memory_bytes": 150_000_000, "cold_start_seconds": 0.95}
@@ -383,6 +441,7 @@ def test_show_names_the_canary(platform: Any, run: Any, make_version: MakeVersio
     platform.answers["GET models/churn/versions"] = {"items": [version], "next_cursor": None}
     shown = run("models", "show", "churn").output
     assert "5 % of the calls of churn@production go to version 4." in shown
+    assert "50 % of the calls of churn@production go to version 2 as well." in shown
     assert "Says who leaves." in shown
     assert "150 MB" in shown
     assert "950 ms" in shown
@@ -426,7 +485,10 @@ def test_download_and_restart_name_the_version(
     platform.answers["POST models/churn/versions/3/restart"] = make_version(3)
     assert run("models", "download", "churn@3").output.strip() == "churn@3 is in churn-3."
     assert (tmp_path / "churn-3" / "model" / "model.py").is_file()
+    platform.answers["POST models/churn/versions/3/serve-original"] = make_version(3)
     assert run("models", "restart", "churn@3").output.strip() == "Version 3 of churn gets new replicas."
+    said = run("models", "serve-original", "churn@3").output.strip()
+    assert said == "Version 3 of churn is served as it was deployed."
 
 
 class TestLint:

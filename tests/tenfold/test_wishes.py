@@ -101,12 +101,37 @@ def test_a_wish_for_what_is_no_group_of_keys_is_refused(
         ),
         ({"requirements": {"pandas": "2"}}, "requirements is dict, and must be a list"),
         ({"requirements": ["pandas", "not one!", 3]}, "'not one!' is not a requirement. 3 is not a requirement."),
+        ({"replicas": 0}, "replicas is 0. Write replicas=2"),
+        ({"replicas": (3, 2)}, "replicas is (3, 2)"),
+        ({"replicas": "2"}, "replicas is '2'"),
+        ({"replicas": (1, 65)}, "at most 64"),
+        ({"scale_to_zero": 0.5}, "scale_to_zero is 0.5"),
+        ({"scale_to_zero": 0}, "scale_to_zero is 0"),
     ],
 )
 def test_a_wish_that_cannot_be_is_refused_with_how_to_write_it(wishes: dict[str, Any], said: str) -> None:
     with pytest.raises(CannotPackage) as refused:
         Wishes(**wishes).check()
     assert said in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "scaling"),
+    [
+        ({}, {}),
+        ({"replicas": 2}, {"min": 2, "max": 2}),
+        ({"replicas": (1, 4)}, {"min": 1, "max": 4}),
+        ({"scale_to_zero": True}, {"min": 0}),
+        ({"scale_to_zero": False}, {}),  # what it has at least already stays
+        ({"replicas": (0, 4), "scale_to_zero": False}, {"min": 1, "max": 4}),
+        ({"scale_to_zero": 60}, {"min": 0, "idle": 60}),
+        ({"replicas": (1, 4), "scale_to_zero": 60}, {"min": 0, "max": 4, "idle": 60}),
+    ],
+)
+def test_replicas_are_said_beside_the_package(wishes: dict[str, Any], scaling: dict[str, int]) -> None:
+    wanted = Wishes(**wishes)
+    wanted.check()
+    assert wanted.scaling() == scaling
 
 
 def test_everything_wrong_is_said_at_once() -> None:

@@ -1,21 +1,24 @@
 """Environments from a local folder of wheels: resolved, locked, built once, and refused with a reason."""
 
 import hashlib
+import importlib.util
 import io
 import json
+import marshal
 import os
 import shutil
 import subprocess
 import tarfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import uv
 
+from tenfold_deploy import environments
+from tenfold_deploy.bytecode import Order, imported
 from tenfold_deploy.environments import (
     EnvironmentFailed,
     EnvironmentSpec,
@@ -25,12 +28,14 @@ from tenfold_deploy.environments import (
     Tools,
     build,
     canonical_requirements,
+    compile_rest,
     disk_usage,
     explain,
     find_python,
     installable_pythons,
     installed,
     is_built,
+    is_compiled,
     look_around,
     own_python_version,
     prune_wheel_cache,
@@ -47,67 +52,6 @@ AddSource = Callable[..., None]
 
 def quiet(_: str) -> None:
     pass
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of packages that is all there is to install from; uv's cache and home are new as well."""
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
-    folder = tmp_path / "index"
-    folder.mkdir()
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("UV_OFFLINE", "1")
-    return folder
-
-
-@pytest.fixture
-def add_wheel(index: Path) -> AddWheel:
-    def add(
-        name: str, version: str, *, requires: tuple[str, ...] = (), python: str = "", tag: str = "py3-none-any"
-    ) -> None:
-        stem = f"{name.replace('-', '_')}-{version}"
-        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        metadata += "".join(f"Requires-Dist: {one}\n" for one in requires)
-        metadata += f"Requires-Python: {python}\n" if python else ""
-        files = {
-            f"{name}.py": f"VERSION = {version!r}\ndef main(): print(VERSION)\n",
-            f"{stem}.dist-info/METADATA": metadata,
-            f"{stem}.dist-info/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-            f"{stem}.dist-info/entry_points.txt": f"[console_scripts]\n{name}-version = {name}:main\n",
-        }
-        record = "".join(f"{path},,\n" for path in [*files, f"{stem}.dist-info/RECORD"])
-        with zipfile.ZipFile(index / f"{stem}-{tag}.whl", "w") as wheel:
-            for path, text in (files | {f"{stem}.dist-info/RECORD": record}).items():
-                wheel.writestr(path, text)
-
-    return add
-
-
-@pytest.fixture
-def add_source(index: Path) -> AddSource:
-    """Adds a package that must be built, by `backend`: the code of its own build backend."""
-
-    def add(name: str, version: str, backend: str) -> None:
-        stem = f"{name}-{version}"
-        project = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
-        project += f"[project]\nname = '{name}'\nversion = '{version}'\n"
-        files = {
-            "pyproject.toml": project,
-            "backend.py": backend,
-            "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n",
-        }
-        with tarfile.open(index / f"{stem}.tar.gz", "w:gz") as archive:
-            for path, text in files.items():
-                member = tarfile.TarInfo(f"{stem}/{path}")
-                member.size = len(text)
-                archive.addfile(member, io.BytesIO(text.encode()))
-
-    return add
 
 
 def wanted(*requirements: str, python: str | None = None, **more: tuple[str, ...]) -> EnvironmentSpec:
@@ -353,6 +297,16 @@ def test_a_package_for_another_machine(index: Path, add_wheel: AddWheel) -> None
     assert "greeting" in error.message
 
 
+def test_a_package_without_a_wheel_where_only_those_are_allowed(
+    index: Path, add_source: AddSource, tmp_path: Path
+) -> None:
+    add_source("onlysource", "1.0", "open('/nowhere/ran', 'w')")
+    with pytest.raises(EnvironmentFailed) as caught:
+        build(locked("onlysource"), tmp_path / "environment", on_log=quiet, tools=Tools(wheels_only=True))
+    assert caught.value.code == "no_wheel"
+    assert "building from source is not allowed" in caught.value.message
+
+
 def test_a_package_that_does_not_build(index: Path, add_source: AddSource, tmp_path: Path) -> None:
     add_source("broken", "1.0", "raise RuntimeError('the compiler is missing')")
     with pytest.raises(EnvironmentFailed) as caught:
@@ -506,6 +460,110 @@ def test_a_place_with_something_else_is_not_touched(tmp_path: Path) -> None:
     assert is_built(built, locked())
 
 
+# --- bytecode ---
+
+PACKAGE = {
+    "deep/__init__.py": "from .near import (\n    one,\n    two,\n)\n",
+    "deep/near.py": "one = two = 1\n",
+    "deep/far/__init__.py": "",
+    "deep/broken.py": "def (\n",
+    "deep/endless.py": f"x = {'-' * 100_000}1\n",
+    "deep/tests/__init__.py": "",
+    "tests/__init__.py": "",
+    "deep-path.pth": "import sys; open('/nowhere/ran', 'w')\n",
+}
+
+
+def bytecode_of(environment: Path) -> dict[str, Path]:
+    found = environment.glob("lib/python3*/site-packages/**/*.pyc")
+    return {importlib.util.source_from_cache(str(path)).partition("site-packages/")[2]: path for path in found}
+
+
+def test_packages_are_compiled_when_they_are_built(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
+    add_wheel("deep", "1.0", more=PACKAGE)
+    destination = tmp_path / "environment"
+    log: list[str] = []
+
+    built = build(locked("deep"), destination, on_log=log.append)
+
+    found = bytecode_of(destination)
+    assert set(found) == {*("deep.py", "tests/__init__.py", "deep/__init__.py", "deep/near.py", "deep/far/__init__.py")}
+    assert is_compiled(destination)
+    assert any(line.startswith("Compiled for ") for line in log)
+    for name, path in found.items():
+        source = Path(importlib.util.source_from_cache(str(path)))
+        content = path.read_bytes()
+        assert content[:4] == importlib.util.MAGIC_NUMBER
+        assert content[4:8] == bytes(4)
+        assert int.from_bytes(content[8:12], "little") == int(source.stat().st_mtime)
+        assert marshal.loads(content[16:]).co_filename == str(source)
+        assert source == next(destination.glob("lib/python3*/site-packages")) / name
+    assert not list((tmp_path / "cache").rglob("*.pyc"))
+    question = [built.python, "-I", "-v", "-c", "import deep.near"]
+    told = subprocess.run(question, capture_output=True, text=True).stderr
+    assert f"# code object from {str(found['deep/near.py'])!r}" in told
+
+
+def test_what_a_build_has_no_time_to_compile_is_compiled_later(
+    index: Path, add_wheel: AddWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "_BYTECODE_SECONDS", -1.0)
+    add_wheel("deep", "1.0", more=PACKAGE)
+    lock, destination = locked("deep"), tmp_path / "environment"
+    build(lock, destination, on_log=quiet)
+    assert bytecode_of(destination) == {}
+    assert not is_compiled(destination)
+    size = disk_usage(destination)
+
+    assert compile_rest(destination)
+    assert len(bytecode_of(destination)) == 5
+    assert is_compiled(destination)
+    assert disk_usage(destination) > size
+    times = {name: path.stat().st_mtime_ns for name, path in bytecode_of(destination).items()}
+    assert compile_rest(destination)
+    (destination / environments.BYTECODE_MARKER).unlink()
+    assert compile_rest(destination)
+    assert {name: path.stat().st_mtime_ns for name, path in bytecode_of(destination).items()} == times
+
+    build(lock, destination, on_log=quiet, anew=True)
+    assert not is_compiled(destination)
+    assert not compile_rest(tmp_path / "gone")
+
+
+def test_what_is_being_compiled_is_not_removed(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
+    destination = tmp_path / "one"
+    build(locked(), destination, on_log=quiet)
+    with environments._kept_in_place(destination) as kept:
+        assert kept is not None
+        assert not remove(destination, unless=lambda: False)
+        assert not compile_rest(destination / "nothing")
+    assert remove(destination, unless=lambda: False)
+    assert not destination.exists()
+
+
+def test_what_is_imported_first_is_compiled_first() -> None:
+    files = ["a.py", "b/__init__.py", "b/c.py", "b/d/__init__.py", "b/d/e.py", "b/d/z/f.py", "b/d/z/__init__.py"]
+    order = Order(files)
+    assert [order.pop(), order.pop()] == ["a.py", "b/__init__.py"]
+    order.learn(imported(b"import os, sys\nfrom .d.z import f as g  # and more\n", "b/__init__.py"))
+    assert [order.pop() for _ in range(3)] == ["b/d/__init__.py", "b/d/z/__init__.py", "b/d/z/f.py"]
+    assert [order.pop() for _ in range(3)] == ["b/c.py", "b/d/e.py", None]
+
+
+@pytest.mark.parametrize(
+    ("line", "modules"),
+    [
+        ("import a.b as c, d", ["a.b", "d"]),
+        ("from . import x, y as z", ["p.q", "p.q.x", "p.q.y"]),
+        ("from ..r import (  # why\n  s,\n  t\n)", ["p.r", "p.r.s", "p.r.t"]),
+        ("from a import *", ["a", "a.*"]),
+        ("    import inside", []),
+    ],
+)
+def test_imports_are_told_from_how_lines_begin(line: str, modules: list[str]) -> None:
+    assert imported(f"x = 1\n{line}\n".encode(), "p/q/module.py") == modules
+
+
 # --- hostile builds ---
 
 GOOD_BACKEND = """
@@ -597,7 +655,7 @@ def test_a_flood_of_output_is_cut(index: Path, add_source: AddSource, tmp_path: 
     with pytest.raises(EnvironmentFailed) as caught:
         build(locked("loud"), tmp_path / "environment", on_log=log.append)
     assert caught.value.code == "build_failed"
-    assert len(log) <= 20_002
+    assert len(log) <= 20_003
     assert max(map(len, log)) <= 4_000
 
 

@@ -22,10 +22,19 @@ import pytest
 
 from tenfold_deploy import shim
 from tenfold_deploy.local import LocalScheduler
-from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, ReplicaState, Resources, SchedulerError
+from tenfold_deploy.scheduler import (
+    Handle,
+    Isolation,
+    Observation,
+    ReplicaSpec,
+    ReplicaState,
+    Resources,
+    SchedulerError,
+)
 from tenfold_runtime.client import Client
 
 MIB = 1024 * 1024
+PLAIN = Isolation()  # what a sandbox changes is test_isolation.py's subject
 ECHO = "class Model:\n    def predict(self, x): return {'got': x}"
 LOADS_FOREVER = """
     class Model:
@@ -47,7 +56,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.scheduler = LocalScheduler(folder / "state")
+        self.scheduler = LocalScheduler(folder / "state", isolation=PLAIN)
         self.handles: list[Handle] = []
         self._clients: list[Client] = []
 
@@ -159,9 +168,10 @@ def test_starting_costs_little_more_than_a_bare_interpreter(machine: Machine) ->
 
 
 def test_no_zombie_and_no_descriptor_is_left_with_the_caller(machine: Machine) -> None:
-    before = set(os.listdir("/proc/self/fd"))
+    before: set[str] | None = None
     for _ in range(3):
         handle = machine.start(ECHO)
+        before = before or set(os.listdir("/proc/self/fd"))  # the scheduler keeps one from its first start on
         machine.scheduler.stop(handle, 0)
         machine.ended(handle)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -210,7 +220,8 @@ def test_the_environment_is_what_the_platform_sets_and_no_more(
     environment = told["environment"]
     folder = handle.data["folder"]
     assert set(environment) <= {
-        "TENFOLD_REPLICA_ID", "PATH", "HOME", "TMPDIR", "LANG", "PYTHONNOUSERSITE", "MODE", "LC_CTYPE",
+        "TENFOLD_REPLICA_ID", "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "PYTHONNOUSERSITE", "MODE",
+        "LC_CTYPE",
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
         "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TENFOLD_ROOT",
     }  # fmt: skip
@@ -292,8 +303,47 @@ def test_a_start_that_was_cut_off_is_no_obstacle(machine: Machine) -> None:
     assert machine.connect(handle).request("predict", b"1").ok
 
 
+def test_a_tree_is_removed_however_deep_and_nothing_beyond_it(tmp_path: Path) -> None:
+    """By whom its folders are closed to as well."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "file").touch()
+    doomed = Path(tempfile.mkdtemp(prefix="tf-"))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.chown(doomed, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+            (doomed / "link").symlink_to(kept)
+            (doomed / "closed" / "closed").mkdir(parents=True)
+            (doomed / "closed" / "closed" / "file").touch()
+            for number in range(3000):
+                (doomed / f"{number}").touch()
+            for folder in (doomed / "closed" / "closed", doomed / "closed"):
+                folder.chmod(0)
+            at = os.open(doomed, os.O_RDONLY)
+            for _ in range(5000):
+                os.symlink(kept, "out", dir_fd=at)
+                for name in ("beside", "deeper"):
+                    os.mkdir(name, dir_fd=at)
+                below = os.open("deeper", os.O_RDONLY, dir_fd=at)
+                os.close(at)
+                at = below
+            shim.remove(str(doomed / "no" / "such"))
+            shim.remove(str(doomed))
+            os._exit(1 if doomed.exists() and os.listdir(doomed) else 0)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(pid, 0)
+    shim.remove(str(doomed))
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert not doomed.exists()
+    assert (kept / "file").exists()
+
+
 def test_a_long_state_folder_gets_a_short_socket(machine: Machine) -> None:
-    scheduler = LocalScheduler(machine.folder / ("x" * 120))
+    scheduler = LocalScheduler(machine.folder / ("x" * 120), isolation=PLAIN)
     handle, client = machine.start(ECHO, scheduler=scheduler), None
     client = machine.connect(handle)
     path = Path(handle.data["address"].partition(":")[2])
@@ -302,7 +352,7 @@ def test_a_long_state_folder_gets_a_short_socket(machine: Machine) -> None:
     assert client.request("predict", b"1").ok
     scheduler.stop(handle)
     machine.ended(handle)
-    assert not path.parent.exists()
+    until(lambda: not path.parent.exists())
 
 
 def test_stopping_waits_for_the_grace_then_kills(machine: Machine) -> None:
@@ -349,9 +399,9 @@ def test_a_second_stop_can_be_more_impatient(machine: Machine) -> None:
 CONTROLLER = """
 import sys, uuid
 from tenfold_deploy.local import LocalScheduler
-from tenfold_deploy.scheduler import ReplicaSpec
+from tenfold_deploy.scheduler import Isolation, ReplicaSpec
 spec = ReplicaSpec(str(uuid.uuid4()), "model", sys.argv[2], root=sys.argv[3], labels={"a": "b"})
-handle = LocalScheduler(sys.argv[1]).start(spec)
+handle = LocalScheduler(sys.argv[1], isolation=Isolation()).start(spec)
 print(handle.replica_id, flush=True)
 input()
 """
@@ -429,6 +479,7 @@ def test_an_end_whose_record_was_lost_is_still_an_end(machine: Machine) -> None:
     handle = machine.start(ECHO)
     machine.scheduler.stop(handle, 0)
     machine.ended(handle)
+    until(lambda: not alive(handle.data["shim_pid"]))
     (Path(handle.data["folder"]) / "exit.json").write_text("")
     assert machine.scheduler.observe(handle).state is ReplicaState.EXITED
 
@@ -574,7 +625,7 @@ def test_a_fork_bomb_is_ended(machine: Machine) -> None:
                         time.sleep(1000)
                 time.sleep(1000)
     """
-    handle = machine.start(source, scheduler=LocalScheduler(machine.folder / "state", processes=20))
+    handle = machine.start(source, scheduler=LocalScheduler(machine.folder / "state", isolation=PLAIN, processes=20))
     client = machine.connect(handle)
     with pytest.raises(ConnectionError):
         client.request("predict", b"1")
@@ -648,7 +699,7 @@ def test_the_last_words_of_a_dying_worker_are_kept(machine: Machine) -> None:
 
 
 def test_the_log_never_grows_beyond_two_segments_and_offsets_stay_true(machine: Machine) -> None:
-    scheduler = LocalScheduler(machine.folder / "state", log_segment_bytes=10_000)
+    scheduler = LocalScheduler(machine.folder / "state", isolation=PLAIN, log_segment_bytes=10_000)
     source = "class Model:\n    def predict(self, n):\n        for i in range(n): print(f'line {i:06d}')"
     handle = machine.start(source, scheduler=scheduler)
     client = machine.connect(handle)

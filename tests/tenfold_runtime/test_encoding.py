@@ -11,6 +11,7 @@ import math
 import pathlib
 import uuid
 from collections import OrderedDict, deque, namedtuple
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -229,3 +230,21 @@ def test_what_is_json_already_comes_out_unchanged(value: Any) -> None:
     body, warnings = encode_json(value)
     assert json.loads(body) == value
     assert warnings == []
+
+
+def test_a_body_without_memory_for_it_is_that_callers_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loads(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    if encoding.orjson is not None:
+        monkeypatch.setattr(encoding, "orjson", SimpleNamespace(loads=loads))
+    monkeypatch.setattr(json, "loads", loads)
+    with pytest.raises(Fault) as refused:
+        decode_json(b"[1]")
+    assert (refused.value.status, refused.value.code, refused.value.source) == (413, "too_large", "input")
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_numbers_of_an_array_are_told_exactly_whoever_writes_them(kind: str) -> None:
+    array = np.array([[0.1, 1 / 3], [2.5, 1e-3]], kind)
+    assert json.loads(encode_json(array)[0]) == array.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import struct
 
@@ -35,9 +36,25 @@ def test_frames_come_out_as_they_went_in_however_the_bytes_are_cut(sent: list[Fr
 def test_a_half_frame_waits_for_the_rest() -> None:
     data = encode({"id": 1}, b"abc")
     decoder = Decoder()
-    assert decoder.feed(data[:-1]) == []
-    assert decoder.pending == len(data) - 1
+    assert decoder.feed(data[:10]) == []
+    assert decoder.pending == 10
+    assert decoder.feed(data[10:-1]) == []
+    assert decoder.pending == 2  # its header has been read
     assert decoder.feed(data[-1:]) == [Frame({"id": 1}, b"abc")]
+
+
+@pytest.mark.parametrize("sizes", [[262_144], [1, 100_000, 3, 3], [5000, 4095], [700_001], [29, 70_000]])
+def test_large_payloads_come_out_whole(sizes: list[int]) -> None:
+    sent = [Frame({"id": number}, bytes([number]) * (600_000 + number)) for number in range(3)]
+    data = b"".join(encode(frame.header, frame.payload) for frame in sent)
+    decoder, received, position = Decoder(), list[Frame](), 0
+    for size in itertools.cycle(sizes):
+        received += decoder.feed(data[position : position + size])
+        position += size
+        if position >= len(data):
+            break
+    assert received == sent
+    assert decoder.pending == 0
 
 
 @given(st.binary(min_size=8, max_size=300))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tenfold_runtime.client import AsyncClient
-from tenfold_runtime.frames import Decoder, FrameError, encode
+from tenfold_runtime.frames import Decoder, Frame, FrameError, encode, parse_address
 
 ECHO = """
     class Model:
@@ -733,3 +733,17 @@ def test_the_environment_and_the_import_path_hold_nothing_of_the_platform(worker
     assert result["found"] == []
     assert result["first"] == str(worker.folder / "package")
     assert not any("runtime" in entry.split("/")[-1:] for entry in result["path"])
+
+
+@pytest.mark.parametrize("more", ["", "    rows_are_independent = True\n    def predict_batch(self, x): return x\n"])
+def test_a_call_that_is_cancelled_in_the_same_breath_is_answered(workers, more: str) -> None:
+    worker = workers.model("class Model:\n    def predict(self, x): return x\n" + more)
+    worker.ready()
+    with parse_address(worker.address).connect(20) as connection:
+        decoder = Decoder()
+        both = encode({"id": 1, "op": "predict"}, b"1") + encode({"id": 2, "op": "cancel", "cancel": 1})
+        connection.sendall(both)
+        frames = list[Frame]()
+        while not frames:
+            frames = decoder.feed(connection.recv(65536))
+    assert [(frame.id, frame.header["status"], frame.header["code"]) for frame in frames] == [(1, 499, "cancelled")]

@@ -124,16 +124,22 @@ class _Run:
                 await self.walk()
             return self.ended("succeeded", self.returned(), None)
         except _Failed as failed:
+            is_late = self.clock.monotonic() - self.started >= self.deadline_seconds
+            if failed.error.code == "timeout" and is_late:  # a call was given no longer than the run has
+                return self.late()
             return self.ended("failed", None, failed.error)
         except _LimitPassed:
-            message = f"the run took longer than its deadline of {_shown(self.deadline_seconds)}"
-            hint = "Raise `settings.deadline`, or see which step took the time."
-            return self.ended("failed", None, RunError("deadline", message, hint, source="timeout", status=504))
+            return self.late()
         except asyncio.CancelledError:
             if task := asyncio.current_task():
                 task.uncancel()
             error = RunError("cancelled", "the run was cancelled", source="input", status=499)
             return self.ended("cancelled", None, error)
+
+    def late(self) -> Outcome:
+        message = f"the run took longer than its deadline of {_shown(self.deadline_seconds)}"
+        hint = "Raise `settings.deadline`, or see which step took the time."
+        return self.ended("failed", None, RunError("deadline", message, hint, source="timeout", status=504))
 
     def ended(self, state: RunState, output: Json, error: RunError | None) -> Outcome:
         if len(self.states) < len(self.program.plan.nodes):

@@ -27,10 +27,12 @@ from tenfold_deploy.local import LocalScheduler
 from tenfold_deploy.scheduler import Scheduler
 from tenfold_platform import tables
 from tenfold_platform.clock import Clock, utc_now
-from tenfold_platform.controller import releases, shipping, versions
+from tenfold_platform.controller import compiling, releases, scaling, shipping, versions
+from tenfold_platform.controller.arrivals import Arrivals
 from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import make_engine, make_sessions, transaction
+from tenfold_platform.deployments import forgetting
 from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, DeploymentTable, ReplicaState, ReplicaTable
 from tenfold_platform.engine import dispatch
 from tenfold_platform.environments import service as environments
@@ -41,7 +43,7 @@ from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models import traffic
+from tenfold_platform.models import shadows, traffic
 from tenfold_platform.models.tasks import list_unfetched
 from tenfold_platform.secrets import service as secrets
 from tenfold_platform.secrets.sealing import Keyring
@@ -55,10 +57,12 @@ LEASE = timedelta(seconds=15)
 ROUND_SECONDS = 0.5
 BUSY_ROUND_SECONDS = 0.05
 HEALTHY_LOOK_SECONDS = 2.0
+SCALING_SECONDS = 1.0
 RESEND_AFTER = timedelta(seconds=2)
 HOUSEKEEPING_SECONDS = 10.0
 FORGETTING_SECONDS = 3600.0
 COLLECT_SECONDS = 60.0
+ZYGOTES = 8
 
 
 class Controller:
@@ -81,6 +85,7 @@ class Controller:
         self._owner = owner
         self._keyring = Keyring.of(settings)
         self._masks = Masks(sessions, self._keyring)
+        self._arrivals = Arrivals(scheduler, self.look_at)
         self._reconciler = Reconciler(
             sessions,
             scheduler,
@@ -90,14 +95,22 @@ class Controller:
             host=socket.gethostname(),
             keyring=self._keyring,
             masks=self._masks,
+            started=self._arrivals.follow,
+            compiles=settings.compile_models,
+        )
+        self._compiler = compiling.CompilerRun(
+            sessions, scheduler, ArtifactStore(settings.artifacts_dir), settings.workers_dir
         )
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="controller")
         self._running: set[tuple[str, UUID]] = set()
+        self._again: dict[tuple[str, UUID], Callable[[], Any]] = {}
+        self._closed = False
         self._guard = threading.Lock()
         self._looked_at: dict[UUID, float] = {}
         self._sent_at: dict[UUID, float] = {}
         self._next_housekeeping = 0.0
         self._next_forgetting = 0.0
+        self._next_scaling = 0.0
         self._next_collection = time.monotonic() + COLLECT_SECONDS
         self._wake = threading.Event()
 
@@ -109,16 +122,22 @@ class Controller:
         if time.monotonic() >= self._next_collection:
             self._next_collection = time.monotonic() + COLLECT_SECONDS
             self._submit("collection", UUID(int=0), self.collect)
+        if time.monotonic() >= self._next_scaling:
+            self._next_scaling = time.monotonic() + SCALING_SECONDS
+            self._submit("scaling", UUID(int=0), self._scale)
         with transaction(self._sessions) as session:
             self._resend(session)
             unfinished = versions.list_unfinished(session)
             preparing = releases.list_preparing(session)
+            uncompiled = compiling.list_unfinished(session) if self._settings.compile_models else []
             due = self._due_deployments(session)
             shippable = shipping.list_shippable(session)
         for deployment_id in due:
             self._submit("deployment", deployment_id, partial(self._reconciler.reconcile, deployment_id))
         for version_id in unfinished:
             self._submit("version", version_id, partial(self._advance_version, version_id))
+        for version_id in uncompiled:
+            self._submit("compilation", version_id, partial(compiling.advance, self._compiler, version_id))
         for release_id in preparing:
             self._submit("release", release_id, partial(self._advance_release, release_id))
         for replica_id in shippable:
@@ -143,8 +162,19 @@ class Controller:
     def wake(self) -> None:
         self._wake.set()
 
+    def look_at(self, deployment_id: UUID) -> None:
+        """Something is known to have happened to it: a pass over it now, and another one after one that is under way.
+
+        One that another controller leases is left to that one, which hears of it as well.
+        """
+        self._submit("deployment", deployment_id, partial(self._reconcile_own, deployment_id), again=True)
+
     def close(self) -> None:
         """Lets what runs finish; replicas go on running, to be adopted."""
+        self._arrivals.close()
+        self._compiler.closing.set()
+        with self._guard:
+            self._closed = True
         self._pool.shutdown(wait=True, cancel_futures=True)
         with transaction(self._sessions) as session:
             session.execute(
@@ -152,6 +182,19 @@ class Controller:
                 .where(DeploymentTable.lease_owner == self._owner)
                 .values(lease_owner=None, lease_until=None)
             )
+
+    def _reconcile_own(self, deployment_id: UUID) -> bool:
+        with transaction(self._sessions) as session:
+            owner = session.scalar(select(DeploymentTable.lease_owner).where(DeploymentTable.id == deployment_id))
+        return owner == self._owner and self._reconciler.reconcile(deployment_id)
+
+    def _scale(self) -> None:
+        with transaction(self._sessions) as session:
+            if not self._settings.compile_models:
+                compiling.take_back(session)
+            changed = scaling.apply(session, self._owner)
+        for deployment_id in changed:
+            self.look_at(deployment_id)
 
     def _advance_version(self, version_id: UUID) -> bool:
         return versions.advance(self._sessions, self._clock, self._masks, version_id)
@@ -165,13 +208,18 @@ class Controller:
     def _advance_release(self, release_id: UUID) -> bool:
         return releases.advance(self._sessions, self._clock, self._settings.workers_dir, release_id)
 
-    def _submit(self, kind: str, row_id: UUID, work: Callable[[], Any]) -> None:
+    def _submit(self, kind: str, row_id: UUID, work: Callable[[], Any], *, again: bool = False) -> None:
+        """`again`: when it is being done already, it is done once more afterwards."""
         key = (kind, row_id)
         with self._guard:
+            if self._closed:
+                return
             if key in self._running:
+                if again:
+                    self._again[key] = work
                 return
             self._running.add(key)
-        self._pool.submit(self._run, key, work)
+            self._pool.submit(self._run, key, work)
 
     def _run(self, key: tuple[str, UUID], work: Callable[[], Any]) -> None:
         try:
@@ -182,6 +230,9 @@ class Controller:
         finally:
             with self._guard:
                 self._running.discard(key)
+                more = self._again.pop(key, None)
+            if more is not None:
+                self._submit(*key, more)
 
     def _due_deployments(self, session: Session) -> list[UUID]:
         """Leases deployments and returns those to look at: all that are not settled, the settled ones now and then."""
@@ -243,14 +294,31 @@ class Controller:
             self._submit("resend", row_id, partial(dispatch.send, tasks[row_id], row_id))
 
     def _keep_house(self) -> None:
-        self._reconciler.stop_strays()
+        """Each piece by itself: what is in the way of one is not in the way of the others."""
+        pieces: list[Callable[[Session], Any]] = [
+            logs.trim,
+            scaling.forget_gone,
+            lambda session: secrets.reseal_all(session, self._keyring),
+            lambda session: self._masks.forget_others(shipping.list_shippable(session)),
+        ]
+        if time.monotonic() >= self._next_forgetting:
+            self._next_forgetting = time.monotonic() + FORGETTING_SECONDS
+            pieces += [
+                lambda session: traffic.forget_old(session, self._clock()),
+                lambda session: shadows.forget_old(session, self._clock()),
+                lambda session: forgetting.forget_ended(session, self._clock()),
+            ]
+        steps: list[Callable[[], None]] = [self._reconciler.stop_strays]
+        steps += [partial(self._tidy, piece) for piece in pieces]
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                log.exception("a piece of housekeeping failed; the next round tries again")
+
+    def _tidy(self, piece: Callable[[Session], Any]) -> None:
         with transaction(self._sessions) as session:
-            logs.trim(session)
-            secrets.reseal_all(session, self._keyring)
-            if time.monotonic() >= self._next_forgetting:
-                self._next_forgetting = time.monotonic() + FORGETTING_SECONDS
-                traffic.forget_old(session, self._clock())
-            self._masks.forget_others(shipping.list_shippable(session))
+            piece(session)
 
 
 def run(settings: Settings) -> None:
@@ -260,7 +328,8 @@ def run(settings: Settings) -> None:
     dispatch.configure(settings.redis_url.get_secret_value())
     sessions = make_sessions(make_engine(database_url, pool_size=12, application_name="tenfold controller"))
     owner = f"controller:{socket.gethostname()}:{os.getpid()}"
-    controller = Controller(sessions, LocalScheduler(settings.workers_dir), settings, owner=owner)
+    scheduler = LocalScheduler(settings.workers_dir, isolation=settings.find_isolation(), zygotes=ZYGOTES)
+    controller = Controller(sessions, scheduler, settings, owner=owner)
     stopping = threading.Event()
 
     def stop(*_: object) -> None:
@@ -287,9 +356,13 @@ def _listen(database_url: str, controller: Controller, stopping: threading.Event
         try:
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute("listen tenfold_changed")
+                connection.execute("listen tenfold_wake")
                 while not stopping.is_set():
-                    for _ in connection.notifies(timeout=1.0, stop_after=1):
-                        controller.wake()
+                    for heard in connection.notifies(timeout=1.0, stop_after=1):
+                        if heard.channel == "tenfold_wake":
+                            controller.look_at(UUID(heard.payload))
+                        else:
+                            controller.wake()
         except psycopg.Error as error:
             log.warning("not listening for changes, rounds go on every %s s: %s", ROUND_SECONDS, error)
             stopping.wait(1.0)

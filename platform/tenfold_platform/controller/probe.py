@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tenfold_platform.addresses import pinned
 from tenfold_platform.controller.plan import HealthState
 from tenfold_runtime.client import Client
-from tenfold_runtime.frames import Frame, FrameError
+from tenfold_runtime.frames import Frame, FrameError, parse_address
 
 PROBE_TIMEOUT_SECONDS = 2.0
 
@@ -24,7 +25,7 @@ class Health:
 
 def probe(address: str) -> Health:
     try:
-        with Client(address, timeout_seconds=PROBE_TIMEOUT_SECONDS) as client:
+        with connect(address, PROBE_TIMEOUT_SECONDS) as client:
             header = client.health()
     except (OSError, FrameError):
         return Health("unreachable")
@@ -40,8 +41,14 @@ def probe(address: str) -> Health:
 
 def request(address: str, op: str, payload: bytes, *, timeout_seconds: float, **header: Any) -> Frame:
     """One request to a worker. Raises OSError (TimeoutError among them) or FrameError."""
-    with Client(address, timeout_seconds=timeout_seconds) as client:
+    with connect(address, timeout_seconds) as client:
         return client.request(op, payload, timeout_seconds=timeout_seconds, **header)
+
+
+def connect(address: str, timeout_seconds: float) -> Client:
+    """A connection to a worker, and to no other one that its address was made to lead to. Raises OSError."""
+    with pinned(parse_address(address)) as target:
+        return Client(target, timeout_seconds=timeout_seconds)
 
 
 def _reason(error: Any) -> str:

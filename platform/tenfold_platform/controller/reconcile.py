@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.archive import ArchiveError
+from tenfold_deploy.environments import is_compiled
 from tenfold_deploy.packages import PackageFile, materialise
 from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, Resources, Scheduler, SchedulerError
 from tenfold_deploy.scheduler import ReplicaState as Process
@@ -49,12 +51,15 @@ from tenfold_platform.deployments.tables import (
     ReplicaState,
     ReplicaTable,
 )
+from tenfold_platform.engine import dispatch
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
 from tenfold_platform.logs import service as logs
+from tenfold_platform.models import compiling
 from tenfold_platform.models import service as models
+from tenfold_platform.models.compiling import COMPILED, Twin
 from tenfold_platform.models.tables import AliasTable, VersionState, VersionTable
 from tenfold_platform.secrets import service as secrets
 from tenfold_platform.secrets.sealing import Keyring
@@ -85,10 +90,15 @@ class Look:
     replicas: list[ReplicaTable]
     observations: dict[UUID, Observation] = field(default_factory=dict)
     health: dict[UUID, Health] = field(default_factory=dict)
+    twin: Twin | None = None  # what new replicas start from in the version's place
 
 
 class Reconciler:
-    """Brings deployments to what is desired, one pass at a time. It keeps nothing between passes."""
+    """Brings deployments to what is desired, one pass at a time. It keeps nothing between passes.
+
+    `started` is told of each process that was asked for, with its deployment. `compiles`: versions that have a compiled
+    form start from it.
+    """
 
     def __init__(
         self,
@@ -102,6 +112,8 @@ class Reconciler:
         keyring: Keyring,
         masks: Masks,
         probe: Callable[[str], Health] = probe,
+        started: Callable[[UUID, Handle], None] = lambda *_: None,
+        compiles: bool = True,
     ) -> None:
         self._sessions = sessions
         self._scheduler = scheduler
@@ -112,6 +124,8 @@ class Reconciler:
         self._keyring = keyring
         self._masks = masks
         self._probe = probe
+        self._started = started
+        self._compiles = compiles
 
     def reconcile(self, deployment_id: UUID) -> bool:
         """One pass over one deployment. True when something changed (look again soon)."""
@@ -129,17 +143,21 @@ class Reconciler:
         handles = self._scheduler.adopt()
         with transaction(self._sessions) as session:
             known = set(session.scalars(select(ReplicaTable.id).where(ReplicaTable.state.in_(LIVE_REPLICA_STATES))))
+            known |= compiling.workers(session)
             just_ended = set(
                 session.scalars(select(ReplicaTable.id).where(ReplicaTable.ended_at > self._clock() - KEEP_ENDED_FOR))
             )
         for handle, observation in zip(handles, self._scheduler.observe_all(handles), strict=True):
             if UUID(handle.replica_id) in known:
                 continue
-            if observation.state == Process.EXITED:
-                if UUID(handle.replica_id) not in just_ended:  # its last words are still being carried away
-                    self._scheduler.remove(handle)
-            elif observation.state != Process.UNKNOWN:
-                self._scheduler.stop(handle, STOP_GRACE_SECONDS)
+            try:
+                if observation.state == Process.EXITED:
+                    if UUID(handle.replica_id) not in just_ended:  # its last words are still being carried away
+                        self._scheduler.remove(handle)
+                elif observation.state != Process.UNKNOWN:
+                    self._scheduler.stop(handle, STOP_GRACE_SECONDS)
+            except Exception:
+                log.exception("replica %s cannot be cleared away; the others are", handle.replica_id)
 
     # --- looking
 
@@ -155,7 +173,8 @@ class Reconciler:
                 .where(ReplicaTable.deployment_id == deployment_id, ReplicaTable.state.in_(LIVE_REPLICA_STATES))
                 .order_by(ReplicaTable.id)
             ).all()
-            look = Look(deployment, environment, version, list(replicas))
+            twin = compiling.twin_of(session, version, is_on=self._compiles) if version else None
+            look = Look(deployment, environment, version, list(replicas), twin=twin)
         handles = [self._handle(row) for row in look.replicas]
         for row, observation in zip(look.replicas, self._scheduler.observe_all(handles), strict=True):
             look.observations[row.id] = observation
@@ -238,6 +257,8 @@ class Reconciler:
     def _create(self, look: Look) -> None:
         row = ReplicaTable(id=new_id(), deployment_id=look.deployment.id, state=ReplicaState.PENDING, host=self._host)
         with transaction(self._sessions) as session:
+            if look.version is not None:  # a change of form since the look would not know of this replica
+                look.twin = compiling.twin_of(session, look.version, is_on=self._compiles, is_to_stay=True)
             session.add(row)
         look.replicas.append(row)
         self._start(look, row.id)
@@ -253,6 +274,9 @@ class Reconciler:
             self._now_failed(look, replica_id, f"The worker could not be started: {error}", stop=False)
             return
         self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
+        self._started(look.deployment.id, handle)
+        if not is_compiled(Path(look.environment.python_path or "").parent.parent):
+            dispatch.send("compile_environment", look.environment.id)
 
     def _spec(self, look: Look, replica_id: UUID) -> ReplicaSpec:
         python = look.environment.python_path or ""
@@ -265,26 +289,28 @@ class Reconciler:
                 replica_id=str(replica_id), kind="code", python=python, code_root=str(code_root), labels=labels
             )
         version = look.version
-        root = self._workers_dir / "packages" / workspace / _folder_name(version)
+        twin = look.twin
+        root = self._workers_dir / "packages" / workspace / (twin.folder if twin else _folder_name(version))
         if not root.exists():
-            self._lay_out(version, root)
+            self._lay_out(version, root, twin)
         opened = self._open_secrets(look, version)
         self._masks.remember(replica_id, opened.values.values())
         return ReplicaSpec(
             replica_id=str(replica_id),
             kind="model",
-            python=python,
+            python=twin.python if twin else python,
             root=str(root),
             digest=version.package_digest,
             environment_variables=version.config.get("environment_variables") or {},
             secrets=opened.values,
             environment=self._name_of_environment(version),
-            resources=Resources(memory_bytes=version.memory_bytes, cpu=_cpu(version)),
-            labels=labels | {"version": str(version.id)},
+            resources=Resources(memory_bytes=version.memory_bytes, cpu=_cpu(version, look.deployment.max_replicas)),
+            labels=labels | {"version": str(version.id)} | ({COMPILED: "yes"} if twin else {}),
         )
 
-    def _lay_out(self, version: VersionTable, root: Path) -> None:
+    def _lay_out(self, version: VersionTable, root: Path, twin: Twin | None) -> None:
         """The package's own files and those fetched for it. Which of its own they are is checked with each version."""
+        entries = twin.files if twin else (*version.files, *version.fetched)
         files = [
             PackageFile(
                 entry["path"],
@@ -292,10 +318,10 @@ class Reconciler:
                 entry.get("executable", False),
                 partial(self._store.open, entry["digest"]),
             )
-            for entry in (*version.files, *version.fetched)
+            for entry in entries
         ]
-        digest = None if version.fetched else version.package_digest
-        materialise(files, root, worker_config=version.config, digest=digest)
+        digest = None if twin or version.fetched else version.package_digest
+        materialise(files, root, worker_config=twin.config if twin else version.config, digest=digest)
 
     def _open_secrets(self, look: Look, version: VersionTable) -> secrets.Opened:
         """The secrets that the version declares, and no other. What is missing is said: on the version, and in its log.
@@ -395,11 +421,11 @@ def _folder_name(version: VersionTable) -> str:
     return hashlib.sha256("\n".join([version.package_digest, *fetched]).encode()).hexdigest()
 
 
-def _cpu(version: VersionTable) -> float | None:
-    """Cores, from "2", 0.5 or "500m"; the package's reader has checked it."""
+def _cpu(version: VersionTable, replicas: int) -> float | None:
+    """Cores, from "2", 0.5 or "500m"; the package's reader has checked it. Unsaid, replicas share the machine's."""
     given = (version.config.get("resources") or {}).get("cpu")
     if given is None:
-        return None
+        return None if replicas < 2 else max(1, (os.cpu_count() or 1) // replicas)
     text = str(given)
     return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
 

@@ -18,7 +18,7 @@ from tenfold_platform.deployments.tables import (
     ReplicaTable,
 )
 from tenfold_platform.ids import new_id
-from tenfold_platform.models.tables import AliasTable, VersionState, VersionTable
+from tenfold_platform.models.tables import AliasTable, ModelTable, ShadowTable, VersionState, VersionTable
 
 
 def log_subject(deployment_id: UUID) -> str:
@@ -27,16 +27,52 @@ def log_subject(deployment_id: UUID) -> str:
 
 
 def create_for_version(session: Session, version: VersionTable) -> DeploymentTable:
+    model = session.get_one(ModelTable, version.model_id)
     deployment = DeploymentTable(
         id=new_id(),
         workspace_id=version.workspace_id,
         kind=DeploymentKind.MODEL,
         version_id=version.id,
         environment_id=version.environment_id,
-        desired_replicas=1,
+        desired_replicas=max(1, model.min_replicas),  # also of one that may sleep: it has to show that it works
+        min_replicas=model.min_replicas,
+        max_replicas=model.max_replicas,
+        idle_seconds=model.idle_seconds,
     )
     session.add(deployment)
     return deployment
+
+
+def scale(
+    session: Session,
+    model: ModelTable,
+    *,
+    min_replicas: int | None = None,
+    max_replicas: int | None = None,
+    idle_seconds: int | None = None,
+) -> None:
+    """How many replicas each running version of a model may have. What is not said stays as it is, as far as it can:
+    the other bound gives way.
+    """
+    lowest = model.min_replicas if min_replicas is None else min_replicas
+    highest = model.max_replicas if max_replicas is None else max_replicas
+    if lowest > highest:
+        lowest, highest = (lowest, lowest) if max_replicas is None else (highest, highest)
+    model.min_replicas, model.max_replicas = lowest, max(1, highest)
+    if idle_seconds is not None:
+        model.idle_seconds = idle_seconds
+    of_model = select(VersionTable.id).where(VersionTable.model_id == model.id)
+    rows = session.scalars(
+        select(DeploymentTable).where(DeploymentTable.version_id.in_(of_model)).order_by(DeploymentTable.id)
+        .with_for_update()
+    )  # fmt: skip
+    for deployment in rows:
+        deployment.min_replicas, deployment.max_replicas = model.min_replicas, model.max_replicas
+        deployment.idle_seconds = model.idle_seconds
+        if deployment.asleep_since is not None and lowest > 0:
+            start(deployment)
+        elif deployment.desired_replicas > 0:
+            deployment.desired_replicas = min(max(deployment.desired_replicas, lowest), model.max_replicas)
 
 
 def ensure_code_pool(session: Session, workspace_id: UUID, environment_id: UUID) -> DeploymentTable:
@@ -65,12 +101,13 @@ def ensure_code_pool(session: Session, workspace_id: UUID, environment_id: UUID)
 
 
 def start(deployment: DeploymentTable) -> None:
-    """Wants one replica, and forgets earlier failures: somebody asked, so try at once."""
+    """Wants a replica, or as many as it has at least; forgets earlier failures: somebody asked, so try at once."""
     if deployment.desired_replicas == 0 or deployment.unhealthy_reason:
         deployment.failures = 0
         deployment.retry_at = None
         deployment.unhealthy_reason = ""
-    deployment.desired_replicas = max(1, deployment.desired_replicas)
+    deployment.desired_replicas = max(1, deployment.min_replicas, deployment.desired_replicas)
+    deployment.asleep_since = None
 
 
 def restart(session: Session, deployment: DeploymentTable) -> None:
@@ -89,7 +126,9 @@ def restart(session: Session, deployment: DeploymentTable) -> None:
 
 
 def stop(deployment: DeploymentTable) -> None:
+    """Until somebody starts it: no call does."""
     deployment.desired_replicas = 0
+    deployment.asleep_since = None
 
 
 def of_version(session: Session, version_id: UUID) -> DeploymentTable:
@@ -97,7 +136,7 @@ def of_version(session: Session, version_id: UUID) -> DeploymentTable:
 
 
 def stop_unneeded(session: Session, version_ids: Iterable[UUID]) -> None:
-    """Stops versions that no alias names, no live or coming release pins, and that are not being prepared."""
+    """Stops versions that no alias names or tries, no live or coming release pins, and that are not being prepared."""
     for version_id in set(version_ids):
         version = session.get(VersionTable, version_id)
         if version is None or version.state not in (VersionState.READY, VersionState.FAILED):
@@ -110,6 +149,7 @@ def _is_needed(session: Session, version: VersionTable) -> bool:
     if version.state == VersionState.FAILED:
         return False
     aliased = exists().where(or_(AliasTable.version_id == version.id, AliasTable.canary_version_id == version.id))
+    shadowing = exists().where(ShadowTable.version_id == version.id)
     pinned = (
         exists()
         .where(ReleaseTable.workspace_id == version.workspace_id)
@@ -118,7 +158,7 @@ def _is_needed(session: Session, version: VersionTable) -> bool:
         )
         .where(cast(ReleaseTable.bundle["models"], Text).contains(str(version.id)))
     )
-    return bool(session.scalar(select(aliased | pinned)))
+    return bool(session.scalar(select(aliased | shadowing | pinned)))
 
 
 def live_apps_using(session: Session, version_ids: Sequence[UUID]) -> list[AppTable]:
@@ -151,9 +191,9 @@ def list_replicas(session: Session, deployment_id: UUID, *, ended: int = 5) -> l
 
 
 def status_word(deployment: DeploymentTable, replicas: Sequence[ReplicaTable]) -> str:
-    """stopped | starting | running | unhealthy."""
+    """stopped | asleep | starting | running | unhealthy."""
     if any(replica.state == ReplicaState.READY for replica in replicas):
         return "running"
     if deployment.desired_replicas == 0:
-        return "stopped"
+        return "asleep" if deployment.asleep_since else "stopped"
     return "unhealthy" if deployment.unhealthy_reason else "starting"

@@ -51,7 +51,11 @@ class DeploymentTable(HasId, Base):
     kind: Mapped[str]
     version_id: Mapped[UUID | None] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), unique=True)
     environment_id: Mapped[UUID] = mapped_column(ForeignKey("environments.id"))
-    desired_replicas: Mapped[int] = mapped_column(default=1)
+    desired_replicas: Mapped[int] = mapped_column(default=1)  # now; 0: stopped, or asleep
+    min_replicas: Mapped[int] = mapped_column(default=1)  # 0: it may sleep
+    max_replicas: Mapped[int] = mapped_column(default=1)
+    idle_seconds: Mapped[int] = mapped_column(default=300)  # without a call, before it sleeps
+    asleep_since: Mapped[datetime | None]  # nobody stopped it: the next call wakes it
     failures: Mapped[int] = mapped_column(default=0)  # in a row
     retry_at: Mapped[datetime | None]
     unhealthy_reason: Mapped[str] = mapped_column(default="")
@@ -60,8 +64,40 @@ class DeploymentTable(HasId, Base):
     fence: Mapped[int] = mapped_column(default=0)
 
 
+class DemandTable(Base):
+    """What one gateway last saw of a deployment that may be scaled. See `gateway/demand.py`."""
+
+    __tablename__ = "deployment_demand"
+    deployment_id: Mapped[UUID] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True)
+    gateway: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    used_at: Mapped[datetime]  # the last call: when it was under way
+    load: Mapped[float]  # most calls at once of the last while, in replicas that they fill
+    queued_since: Mapped[datetime | None]  # since when calls wait, without a break
+
+
+class LoadTable(Base):
+    """How many calls of a deployment one gateway has now, for the load page. See `gateway/load.py`."""
+
+    __tablename__ = "deployment_load"
+    deployment_id: Mapped[UUID] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True)
+    gateway: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    waiting: Mapped[int]
+    in_flight: Mapped[int]
+
+
 class ReplicaTable(HasId, Base):
+    """Those that ended are forgotten after a while, see `forgetting`."""
+
     __tablename__ = "replicas"
+    __table_args__ = (
+        Index(
+            "ix_replicas_live",
+            "deployment_id",
+            postgresql_where=text("state in ('pending', 'starting', 'loading', 'ready', 'draining')"),
+        ),
+    )
     deployment_id: Mapped[UUID] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"), index=True)
     state: Mapped[str] = mapped_column(default=ReplicaState.PENDING)
     reason: Mapped[str] = mapped_column(default="")
@@ -77,3 +113,14 @@ class ReplicaTable(HasId, Base):
     peak_memory_bytes: Mapped[int | None]
     exit: Mapped[dict[str, Any] | None]  # {code, signal, reason}
     log_offset: Mapped[int] = mapped_column(default=0)  # how much of its log is in log_chunks
+
+
+class ReplicaEndsTable(Base):
+    """The replicas of a deployment that ended and were forgotten: what metrics go on counting."""
+
+    __tablename__ = "replica_ends"
+    deployment_id: Mapped[UUID] = mapped_column(ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    replicas: Mapped[int]
+    cold_starts: Mapped[int]  # of them, those that could answer once
+    cold_start_seconds: Mapped[float]

@@ -24,9 +24,11 @@ from tenfold_deploy.environments import (
     Lock,
     Tools,
     build,
+    compile_rest,
     disk_usage,
     installed,
     is_built,
+    is_compiled,
     resolve,
 )
 from tenfold_platform.db import transaction
@@ -78,6 +80,27 @@ def build_environment(
                 _failed(sessions, environments_dir, claim, error)
         except LostLease:
             log.warning("environment %s: the lease was lost; another engine goes on", environment_id)
+    complete_bytecode(sessions, environments_dir, environment_id, tools)
+
+
+def complete_bytecode(
+    sessions: sessionmaker[Session], environments_dir: Path, environment_id: UUID, tools: Tools
+) -> None:
+    """Compiles what a build left for later, or what was built before there was any bytecode."""
+    with transaction(sessions) as session:
+        row = session.get(EnvironmentTable, environment_id)
+        if row is None or row.lock_digest is None or row.state != EnvironmentState.READY:
+            return
+        destination = folder_of(environments_dir, row.workspace_id, row.lock_digest)
+    if is_compiled(destination) or not compile_rest(destination, tools):
+        return
+    size = disk_usage(destination)
+    with transaction(sessions) as session:
+        session.execute(
+            update(EnvironmentTable)
+            .where(EnvironmentTable.id == environment_id, EnvironmentTable.state == EnvironmentState.READY)
+            .values(size_bytes=size)
+        )
 
 
 def _resolve_and_build(

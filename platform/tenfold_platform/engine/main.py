@@ -9,7 +9,7 @@ from uuid import UUID
 from tenfold_platform import tables
 from tenfold_platform.db import make_engine, make_sessions
 from tenfold_platform.egress import Allowed, Egress
-from tenfold_platform.engine.builds import build_environment
+from tenfold_platform.engine.builds import build_environment, complete_bytecode
 from tenfold_platform.engine.celery_app import make_celery
 from tenfold_platform.environments.service import tools_of
 from tenfold_platform.files import service as files
@@ -46,6 +46,10 @@ def run(settings: Settings, *, concurrency: int = 4) -> None:
     @celery.task(name="tenfold.build_environment")  # type: ignore[untyped-decorator]
     def build_environment_task(environment_id: str) -> None:
         build_environment(sessions, settings.environments_dir, UUID(environment_id), owner, tools)
+
+    @celery.task(name="tenfold.compile_environment")  # type: ignore[untyped-decorator]
+    def compile_environment_task(environment_id: str) -> None:
+        complete_bytecode(sessions, settings.environments_dir, UUID(environment_id), tools)
 
     with Heartbeat(database_url, "engine"):
         celery.worker_main(

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, column, delete, exists, func, select, true
+from sqlalchemy import ColumnElement, Select, Text, cast, column, delete, exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -24,7 +24,7 @@ from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTa
 from tenfold_platform.errors import Conflict, InvalidInput, NotFound, Unavailable
 from tenfold_platform.ids import new_id
 from tenfold_platform.logs.tables import LogChunkTable
-from tenfold_platform.models.tables import ModelTable, VersionTable
+from tenfold_platform.models.tables import CompilationTable, ModelTable, VersionTable
 from tenfold_platform.settings import Settings
 
 OPEN_STATES = (EnvironmentState.PENDING, EnvironmentState.RESOLVING, EnvironmentState.BUILDING)
@@ -32,7 +32,13 @@ OPEN_STATES = (EnvironmentState.PENDING, EnvironmentState.RESOLVING, Environment
 
 def tools_of(settings: Settings) -> Tools:
     """Where uv keeps its things in this installation."""
-    return Tools(settings.wheels_dir, settings.pythons_dir, settings.python_downloads)
+    return Tools(
+        settings.wheels_dir,
+        settings.pythons_dir,
+        settings.python_downloads,
+        wheels_only=settings.builds_wheels_only(),
+        isolation=settings.find_isolation().level,
+    )
 
 
 def spec_of(row: EnvironmentTable) -> EnvironmentSpec:
@@ -170,7 +176,21 @@ def uses_of(session: Session, workspace_id: UUID, environment_ids: Collection[UU
         .where(VersionTable.environment_id.in_(environment_ids))
         .order_by(ModelTable.name, VersionTable.number)
     )
-    for environment_id, name, number in versions:
+    compiled = session.execute(
+        select(EnvironmentTable.id, ModelTable.name, VersionTable.number)
+        .join(
+            CompilationTable,
+            or_(
+                CompilationTable.environment_id == EnvironmentTable.id,
+                CompilationTable.tools_id == EnvironmentTable.id,
+            ),
+        )
+        .join(VersionTable, VersionTable.id == CompilationTable.version_id)
+        .join(ModelTable, ModelTable.id == VersionTable.model_id)
+        .where(EnvironmentTable.id.in_(environment_ids))
+        .order_by(ModelTable.name, VersionTable.number)
+    )
+    for environment_id, name, number in [*versions, *compiled]:
         models.setdefault(environment_id, []).append((name, number))
     apps: dict[UUID, list[tuple[str, int]]] = {}
     releases = session.execute(
@@ -196,7 +216,13 @@ def is_unused() -> ColumnElement[bool]:
     by_version = exists().where(VersionTable.environment_id == EnvironmentTable.id)
     by_name = exists().where(NamedEnvironmentTable.environment_id == EnvironmentTable.id)
     by_release = _pinning_releases(ReleaseTable.id).correlate(EnvironmentTable).exists()
-    return ~(by_version | by_name | by_release)
+    by_twin = exists().where(
+        or_(
+            CompilationTable.environment_id == EnvironmentTable.id,
+            CompilationTable.tools_id == EnvironmentTable.id,
+        )
+    )
+    return ~(by_version | by_name | by_release | by_twin)
 
 
 def _pinning_releases(*columns: InstrumentedAttribute[Any]) -> Select[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
+from collections.abc import Awaitable, Callable
 
 import orjson
 import structlog
@@ -17,6 +18,7 @@ from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.credentials import Caller, nothing_here
 from tenfold_platform.gateway.faults import ClientGone
 from tenfold_platform.gateway.http import API_HEADERS, JSON_TYPE, Receive, Request, Scope, Send
+from tenfold_platform.gateway.inference import PREFIX, error_response, inference_routes
 from tenfold_platform.gateway.model_routes import model_routes
 from tenfold_platform.gateway.routes import ANY, Route, Router
 from tenfold_platform.gateway.static import ASSETS, StaticFiles
@@ -25,7 +27,9 @@ from tenfold_platform.gateway.traffic import BROKEN_OFF
 log = structlog.get_logger(__name__)
 
 DATA_PLANE = "v1"
-_ALLOWED_HEADERS = b"authorization, content-type, accept, prefer, x-api-key, x-request-id"
+_ALLOWED_HEADERS = (
+    b"authorization, content-type, accept, prefer, x-api-key, x-request-id, inference-header-content-length"
+)
 _CLIENT_GONE = 499
 
 
@@ -42,19 +46,12 @@ class GatewayApp:
             request = sockets.handshake(scope, receive, send)
         else:
             request = Request(scope, receive, send)
-        kind = "other"
+        await self.carry_out(request, self._answer)
+
+    async def carry_out(self, request: Request, work: Callable[[Request], Awaitable[None]]) -> None:
+        """Whatever comes of the work, the request is answered once, and counted."""
         try:
-            self._allow_console(request)
-            if self._is_preflight(request):
-                await self._preflight(request)
-            else:
-                found = self._router.find(request)
-                if found is None:
-                    raise self._unknown(request)
-                route, arguments = found
-                kind = route.kind
-                request.error_response = route.error_response
-                await route.handler(request, *arguments)
+            await work(request)
         except ClientGone:
             request.status = _CLIENT_GONE
         except PlatformError as error:
@@ -62,13 +59,26 @@ class GatewayApp:
         except asyncio.CancelledError:
             await self._refuse(request, Unavailable("The gateway is shutting down.", headers={"Retry-After": "1"}))
         except Exception:
-            log.exception("gateway.request_failed", request_id=request.id, kind=kind)
+            log.exception("gateway.request_failed", request_id=request.id, kind=request.kind)
             hint = "Say the request id to the operator; the log has the rest."
             await self._refuse(request, PlatformError("Something went wrong in the gateway.", hint=hint))
         seconds = time.perf_counter() - request.began
-        self._gateway.metrics.observe(kind, request.target, request.status or BROKEN_OFF, seconds)
+        self._gateway.metrics.observe(request.kind, request.target, request.status or BROKEN_OFF, seconds)
         if request.version_id is not None:
             self._gateway.traffic.note(request.version_id, request.status or BROKEN_OFF, seconds)
+
+    async def _answer(self, request: Request) -> None:
+        self._allow_console(request)
+        if self._is_preflight(request):
+            await self._preflight(request)
+            return
+        found = self._router.find(request)
+        if found is None:
+            raise self._unknown(request)
+        route, arguments = found
+        request.kind = route.kind
+        request.error_response = route.error_response
+        await route.handler(request, *arguments)
 
     def _routes(self) -> list[Route]:
         gateway, v1 = self._gateway, DATA_PLANE
@@ -87,6 +97,7 @@ class GatewayApp:
 
         return [
             *model_routes(gateway),
+            *inference_routes(gateway),
             Route("POST", (v1, ANY, "apps", ANY, "worklets", ANY), "worklet", call_worklet),
             Route("GET", (v1, ANY, "apps", ANY, "openapi.json"), "openapi", self._openapi),
             Route("POST", (v1, "views", "session"), "session", open_session),
@@ -140,11 +151,13 @@ class GatewayApp:
         if not _is_near(request):
             raise nothing_here()
         headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), *API_HEADERS]
-        await request.respond(200, headers, self._gateway.metrics.text())
+        await request.respond(200, headers, await self._gateway.metrics.text())
 
     def _unknown(self, request: Request) -> PlatformError:
         """On the data plane nobody learns without a credential which paths there are."""
         if request.scope["raw_path"].startswith(b"/v1/"):
+            if (request.segments or ())[2:3] == (PREFIX,):
+                request.error_response = error_response
             self._gateway.authenticate(request)
         return nothing_here()
 

@@ -68,20 +68,31 @@ class Prediction:
 
     @property
     def content_type(self) -> str:
-        value = self.answer.header.get("content_type")
-        return (
-            value if isinstance(value, str) and value.isprintable() and value.isascii() else "application/octet-stream"
-        )
+        return content_type_of(self.answer)
 
     @property
     def status(self) -> int:
-        value = self.answer.header.get("status")
-        return value if isinstance(value, int) and 200 <= value <= 599 else 200
+        return status_of(self.answer)
 
     @property
     def seconds(self) -> float:
-        value = self.answer.header.get("seconds")
-        return float(value) if isinstance(value, (int, float)) else 0.0
+        return seconds_of(self.answer)
+
+
+def content_type_of(answer: Answer) -> str:
+    value = answer.header.get("content_type")
+    return value if isinstance(value, str) and value.isprintable() and value.isascii() else "application/octet-stream"
+
+
+def status_of(answer: Answer) -> int:
+    value = answer.header.get("status")
+    return value if isinstance(value, int) and 200 <= value <= 599 else 200
+
+
+def seconds_of(answer: Answer) -> float:
+    """That the worker took."""
+    value = answer.header.get("seconds")
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def version_lane(pool: Pool, version: Version, use: Use = "predict") -> Lane:
@@ -165,8 +176,12 @@ async def call_code(
 
 
 async def ask(lane: Lane, header: dict[str, Any], *, timeout_seconds: float) -> Answer:
-    """A question about the model, on the lane for those. Raises as `predict` does, NotReady without waiting."""
-    if not lane.is_reachable:
+    """A question about the model, on the lane for those. Raises as `predict` does, NotReady without waiting.
+
+    A model that sleeps is woken to tell its schema, but not to tell how it is.
+    """
+    is_worth_waking = lane.deployment.min_replicas < 1 and header["op"] == "schema"
+    if not lane.is_reachable and not is_worth_waking:
         raise lane.not_ready()
     exchange, answer = await lane.call(header, b"", timeout_seconds)
     if answer.more:

@@ -18,6 +18,7 @@ from tenfold_platform.gateway.loader import SnapshotLoader
 from tenfold_platform.gateway.metrics import Metrics
 from tenfold_platform.gateway.pool import Pool
 from tenfold_platform.gateway.runner import Runner
+from tenfold_platform.gateway.shadows import Shadows
 from tenfold_platform.gateway.snapshot import Chance, Snapshot
 from tenfold_platform.gateway.spool import Spool
 from tenfold_platform.gateway.traffic import Traffic
@@ -38,6 +39,7 @@ class Gateway:
     metrics: Metrics
     traffic: Traffic
     runner: Runner
+    shadows: Shadows
     database: Database  # for the few requests that PostgreSQL must answer
     signing_key: str
     console_origin: str

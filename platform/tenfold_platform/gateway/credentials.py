@@ -41,7 +41,11 @@ class Caller:
     @property
     def may_see_faults(self) -> bool:
         """Tracebacks show code, so they are for those who may read it."""
-        return bool(self.actions & {Action.RUNS_READ, Action.MODELS_WRITE})
+        return may_see_faults(self.actions)
+
+
+def may_see_faults(actions: frozenset[Action]) -> bool:
+    return Action.RUNS_READ in actions or Action.MODELS_WRITE in actions
 
 
 def authenticate(request: Request, snapshot: Snapshot, signing_key: str) -> Caller:
@@ -112,14 +116,22 @@ def _credential(request: Request) -> str:
     return credential.strip()
 
 
-def _by_key(credential: str, snapshot: Snapshot) -> Caller:
+def find_key(credential: str, snapshot: Snapshot) -> Key | None:
+    """The key, when it is one and good."""
     match = _KEY.match(credential)
     if match is None:
-        raise _unauthenticated("The key is not valid.")
+        return None
     key = snapshot.key(match[1])
     right = key.secret_hash if key is not None else _NO_HASH
     is_right = hmac.compare_digest(hash_secret(match[2]), right)
     if key is None or not is_right or (key.expires_at is not None and key.expires_at <= time.time()):
+        return None
+    return key
+
+
+def _by_key(credential: str, snapshot: Snapshot) -> Caller:
+    key = find_key(credential, snapshot)
+    if key is None:
         raise _unauthenticated("The key is not valid.")
     workspace = _workspace(snapshot, key.workspace_id)
     return Caller("key", workspace, f"key:{key.key_id}", key.actions, key=key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -17,6 +18,7 @@ import orjson
 
 from tenfold_platform.errors import InvalidInput, PlatformError, TooLarge
 from tenfold_platform.gateway.faults import ClientGone
+from tenfold_platform.gateway.snapshot import Shadow
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -72,10 +74,12 @@ class Request:
         "began",
         "error_response",
         "id",
+        "kind",
         "method",
         "origin",
         "scope",
         "segments",
+        "shadow",
         "status",
         "target",
         "version_id",
@@ -87,19 +91,25 @@ class Request:
         self.began = time.perf_counter()
         self.segments = split_path(scope["raw_path"])
         self.status: int | None = None  # once the response has begun
+        self.kind = "other"  # of route, for metrics
         self.target = ""  # what it is about, for metrics
+        self.shadow: Shadow | None = None  # of the alias that it called
         self.version_id: UUID | None = None  # the model version it called, for that version's traffic
         self.error_response: ErrorResponse = error_response
         self._receive = receive
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.id = _request_id(self._headers.get(b"x-request-id"))
+        given = self._headers.get(b"x-request-id")
+        self.id = new_request_id() if given is None else request_id(given)
         self.origin: str | None = None  # the console's, once CORS has allowed it
 
     def header(self, name: bytes) -> str | None:
         """The (last) header of that name, in lower case."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    def header_bytes(self, name: bytes) -> bytes | None:
+        return self._headers.get(name)
 
     def headers_named(self, name: bytes) -> list[str]:
         return [value.decode("latin-1") for key, value in self.scope["headers"] if key == name]
@@ -132,6 +142,8 @@ class Request:
         """Begins a response whose length is not known, or given by the headers."""
         self.status = status
         headers.append((b"x-request-id", self.id.encode()))
+        if b"expect" in self._headers and not self.connection.body_arrived:
+            headers.append((b"connection", b"close"))  # nobody knows whether the body will come now
         if self.origin is not None:
             headers += _cors_headers(self.origin)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -205,14 +217,18 @@ class WhileConnected:
 def as_seen_by_models(request: Request, path: str) -> dict[str, Any]:
     """The request as user code may see it: at the model server's path, without credentials and what is the hop's."""
     scope = request.scope
+    method = "GET" if request.method == WEBSOCKET else request.method
+    return seen_by_models(method, path, scope["query_string"], scope["headers"])
+
+
+def seen_by_models(method: str, path: str, query: bytes, headers: list[Header]) -> dict[str, Any]:
+    """As `as_seen_by_models`."""
     names = _names
     return {
-        "method": "GET" if request.method == WEBSOCKET else request.method,
+        "method": method,
         "path": path,
-        "query": scope["query_string"].decode("latin-1"),
-        "headers": [
-            (name, value.decode("latin-1")) for raw, value in scope["headers"] if (name := names[raw]) is not None
-        ],
+        "query": query.decode("latin-1"),
+        "headers": [(name, value.decode("latin-1")) for raw, value in headers if (name := names[raw]) is not None],
     }
 
 
@@ -229,6 +245,7 @@ class _Names(dict[bytes, str | None]):
 _NOT_FOR_MODELS = frozenset(
     {
         b"authorization", b"x-api-key", b"cookie", b"x-forwarded-access-token", b"sec-websocket-protocol",
+        b"x-tenfold-shadow",  # the platform's own word
         b"connection", b"expect", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade",
     }
 )  # fmt: skip
@@ -295,12 +312,24 @@ def _cors_headers(origin: str) -> list[Header]:
     ]
 
 
-_EXPOSED = b"Location, X-Tenfold-Version, X-Tenfold-Run, X-Tenfold-Warning, X-Request-Id, Server-Timing, Retry-After"
+_EXPOSED = (
+    b"Location, X-Tenfold-Version, X-Tenfold-Run, X-Tenfold-Warning, X-Request-Id, Server-Timing, Retry-After, "
+    b"Inference-Header-Content-Length"
+)
 
 
-def _request_id(given: bytes | None) -> str:
+def new_request_id() -> str:
+    """Of this process, which has drawn the first half of it, and counts in the second."""
+    return f"{_PROCESS}{next(_numbers):016x}"
+
+
+def request_id(given: bytes) -> str:
     """The caller's own, when it looks like one: it ends up in logs and rows."""
-    return given.decode("ascii") if given is not None and _REQUEST_ID.match(given) else uuid.uuid4().hex
+    return given.decode("ascii") if _REQUEST_ID.match(given) else new_request_id()
+
+
+_PROCESS = uuid.uuid4().hex[:16]
+_numbers = itertools.count(1)
 
 
 def _not_gone(message: Message) -> Message:

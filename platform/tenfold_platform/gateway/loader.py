@@ -89,10 +89,12 @@ class SnapshotLoader:
         while True:
             self._changed.clear()
             wait = self._reload_seconds if await self._try_load() else self._retry_seconds
+            ended = time.monotonic()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
-                await asyncio.sleep(self._coalesce_seconds)
+                # one change is read at once, of a burst the first and the last
+                await asyncio.sleep(max(0.0, ended + self._coalesce_seconds - time.monotonic()))
 
     async def _try_load(self) -> bool:
         try:
@@ -125,6 +127,7 @@ class SnapshotLoader:
                 deployments=await _all(connection, queries.DEPLOYMENTS),
                 replicas=await _all(connection, queries.REPLICAS),
                 apps=await _all(connection, queries.APPS),
+                shadows=await _all(connection, queries.SHADOWS),
             )
             wanted = _live_releases(rows).keys() - self._releases.keys()
             cursor = await connection.execute(queries.BUNDLES, [list(wanted)])

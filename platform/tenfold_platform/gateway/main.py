@@ -16,14 +16,22 @@ from tenfold_platform.gateway import queries
 from tenfold_platform.gateway.app import GatewayApp
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.database import Database
+from tenfold_platform.gateway.demand import Demand, DemandLimits
+from tenfold_platform.gateway.direct import Direct
+from tenfold_platform.gateway.load import LoadReport
 from tenfold_platform.gateway.loader import SnapshotLoader
 from tenfold_platform.gateway.metrics import Metrics
+from tenfold_platform.gateway.model_metrics import ModelMetrics
 from tenfold_platform.gateway.pool import Pool, PoolLimits
 from tenfold_platform.gateway.runner import Runner, RunnerLimits
 from tenfold_platform.gateway.server import listen, make_server
+from tenfold_platform.gateway.shadow_metrics import ShadowMetrics
+from tenfold_platform.gateway.shadows import ShadowLimits, Shadows
+from tenfold_platform.gateway.snapshot import Snapshot
 from tenfold_platform.gateway.spool import Spool
 from tenfold_platform.gateway.static import find_studio
 from tenfold_platform.gateway.traffic import Traffic
+from tenfold_platform.gateway.waking import Waker
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.settings import Settings
@@ -53,8 +61,12 @@ def run(settings: Settings) -> None:
 async def serve(settings: Settings, bound: socket.socket, *, limits: PoolLimits | None = None) -> None:
     """Serves on a bound socket until the process is told to stop, then drains for up to 10 s."""
     async with running(settings, limits=limits) as gateway:
+        app = GatewayApp(gateway)
         server = make_server(
-            GatewayApp(gateway), drain_seconds=DRAIN_SECONDS, max_message_bytes=settings.max_body_bytes
+            app,
+            shortcut=Direct(gateway, app),
+            drain_seconds=DRAIN_SECONDS,
+            max_message_bytes=settings.max_body_bytes,
         )
         log.info("gateway.listening", address=bound.getsockname()[:2])
         await server.serve(sockets=[bound])
@@ -62,7 +74,12 @@ async def serve(settings: Settings, bound: socket.socket, *, limits: PoolLimits 
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, *, limits: PoolLimits | None = None, runner_limits: RunnerLimits | None = None
+    settings: Settings,
+    *,
+    limits: PoolLimits | None = None,
+    runner_limits: RunnerLimits | None = None,
+    demand_limits: DemandLimits | None = None,
+    shadow_limits: ShadowLimits | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway with its background work: the snapshot kept fresh, what was noted flushed, predictions carried out."""
     url = settings.database_url.get_secret_value()
@@ -72,18 +89,33 @@ async def running(
     )
     work = Database(url, application_name="tenfold gateway: predictions", timeout_seconds=30)  # answers may be large
     leases = Database(url, application_name="tenfold gateway: leases")
-    pool = Pool(limits)
-    loader = SnapshotLoader(reader, pool.update)
-    spool = Spool(settings.spool_dir, writer)
+    wakes = Database(url, application_name="tenfold gateway: wakes")
+    scrapes = Database(url, application_name="tenfold gateway: metrics")
+    waker = Waker(wakes)
+    pool = Pool(limits or PoolLimits(queue_length=settings.queue_length), waker.wake)
+    demand = Demand(notes, pool, demand_limits)
     traffic = Traffic(notes)
+
+    def changed(snapshot: Snapshot) -> None:
+        pool.update(snapshot)
+        traffic.forget_others(snapshot.versions.keys())
+
+    loader = SnapshotLoader(reader, changed)
+    spool = Spool(settings.spool_dir, writer)
+    shadows = Shadows(notes, pool, shadow_limits)
     runner = Runner(work, leases, pool, lambda: loader.snapshot, traffic, runner_limits)
     gateway = Gateway(
         loader=loader,
         pool=pool,
         spool=spool,
-        metrics=Metrics(lambda: _gauges(pool, spool, loader, runner)),
+        metrics=Metrics(
+            lambda: _gauges(pool, spool, loader, runner, shadows),
+            ModelMetrics(pool, traffic, lambda: loader.snapshot, scrapes),
+            ShadowMetrics(shadows, lambda: loader.snapshot),
+        ),
         traffic=traffic,
         runner=runner,
+        shadows=shadows,
         database=requests,
         signing_key=settings.signing_key.get_secret_value(),
         console_origin=settings.console_url.rstrip("/"),
@@ -96,7 +128,11 @@ async def running(
         asyncio.create_task(spool.run(), name="spool"),
         asyncio.create_task(_flush_keys(gateway, notes), name="keys"),
         asyncio.create_task(traffic.run(), name="traffic"),
+        asyncio.create_task(shadows.run(), name="shadows"),
         asyncio.create_task(runner.run(), name="predictions"),
+        asyncio.create_task(waker.run(), name="wakes"),
+        asyncio.create_task(demand.run(), name="demand"),
+        asyncio.create_task(LoadReport(notes, pool).run(), name="load"),
     ]
     try:
         await _first_load(loader)
@@ -109,8 +145,9 @@ async def running(
         await spool.close()
         await _last_keys(gateway, notes)
         await traffic.close()
+        await shadows.close()
         pool.close()
-        for database in (reader, writer, notes, requests, work, leases):
+        for database in (reader, writer, notes, requests, work, leases, wakes, scrapes):
             await database.close()
 
 
@@ -150,11 +187,12 @@ async def _quietly(database: Database, query: LiteralString, values: list[object
     return True
 
 
-def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader, runner: Runner) -> dict[str, float]:
+def _gauges(pool: Pool, spool: Spool, loader: SnapshotLoader, runner: Runner, shadows: Shadows) -> dict[str, float]:
     return {
         "queue_length": pool.waiting,
         "in_flight": pool.in_flight,
         "predictions_running": runner.running,
+        "shadow_calls_running": shadows.running,
         "spool_bytes": spool.pending_bytes,
         "database_up": 0.0 if loader.problem else 1.0,
     }

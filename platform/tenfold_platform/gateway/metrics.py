@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from tenfold_platform.gateway.model_metrics import ModelMetrics, Reading, in_turns
+from tenfold_platform.gateway.shadow_metrics import ShadowMetrics
 
 MAX_TARGETS = 1000
 OTHER = "other"
@@ -16,21 +24,29 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 Gauges = Callable[[], dict[str, float]]
 
 
-class Metrics:
-    """`observe` is all that the request path calls: one counter and one histogram, their children looked up once."""
+class _Calls:
+    """Answered requests of one kind and target. `buckets`: those up to each bound, and one for what took longer."""
 
-    def __init__(self, gauges: Gauges) -> None:
+    __slots__ = ("buckets", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.buckets = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+
+    def copy(self) -> _Calls:
+        copied = _Calls()
+        copied.statuses, copied.buckets, copied.seconds = dict(self.statuses), list(self.buckets), self.seconds
+        return copied
+
+
+class Metrics:
+    """`observe` is all that the request path calls."""
+
+    def __init__(self, gauges: Gauges, models: ModelMetrics, shadows: ShadowMetrics) -> None:
+        self._models = models
+        self._live = (_Gauges(gauges), shadows)
         self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "tenfold_gateway_requests", "Answered requests.", ["kind", "target", "status"], registry=self._registry
-        )
-        self._seconds = Histogram(
-            "tenfold_gateway_request_seconds",
-            "From the request's arrival to the last byte handed to the socket.",
-            ["kind", "target"],
-            buckets=_BUCKETS,
-            registry=self._registry,
-        )
         self._worker_errors = Counter(
             "tenfold_gateway_worker_errors",
             "Calls that a worker did not answer with a value.",
@@ -38,24 +54,15 @@ class Metrics:
             registry=self._registry,
         )
         self._runs = Counter("tenfold_gateway_runs", "Worklet runs that ended.", ["state"], registry=self._registry)
-        self._registry.register(_Gauges(gauges))
-        self._targets: set[tuple[str, str]] = set()
-        self._request_children: dict[tuple[str, str, int], Counter] = {}
-        self._seconds_children: dict[tuple[str, str], Histogram] = {}
+        self._calls: dict[tuple[str, str], _Calls] = {}
 
     def observe(self, kind: str, target: str, status: int, seconds: float) -> None:
-        counter = self._request_children.get((kind, target, status))
-        if counter is None:
-            bounded = self._bounded(kind, target)
-            counter = self._requests.labels(kind, bounded, str(status))
-            histogram = self._seconds.labels(kind, bounded)
-            if bounded == target:
-                self._request_children[kind, target, status] = counter
-                self._seconds_children[kind, target] = histogram
-        else:
-            histogram = self._seconds_children[kind, target]
-        counter.inc()
-        histogram.observe(seconds)
+        calls = self._calls.get((kind, target))
+        if calls is None:
+            calls = self._of(kind, target)
+        calls.statuses[status] = calls.statuses.get(status, 0) + 1
+        calls.seconds += seconds
+        calls.buckets[bisect_left(_BUCKETS, seconds)] += 1
 
     def worker_error(self, code: str) -> None:
         self._worker_errors.labels(code if code in _WORKER_CODES else OTHER).inc()
@@ -63,16 +70,38 @@ class Metrics:
     def run_ended(self, state: str) -> None:
         self._runs.labels(state).inc()
 
-    def text(self) -> bytes:
-        return generate_latest(self._registry)
+    async def text(self) -> bytes:
+        """Values are looked at here, where nothing else changes them; what is long, writing them out, is a thread's."""
+        models = await self._models.read()
+        live = [metric for collector in self._live for metric in collector.collect()]
+        calls = {labels: calls.copy() for labels, calls in self._calls.items()}
+        return await asyncio.to_thread(self._written, calls, models, live)
 
-    def _bounded(self, kind: str, target: str) -> str:
-        if (kind, target) in self._targets:
-            return target
-        if len(self._targets) >= MAX_TARGETS:
-            return OTHER
-        self._targets.add((kind, target))
-        return target
+    def _written(self, calls: Mapping[tuple[str, str], _Calls], models: Reading, live: Sequence[Metric]) -> bytes:
+        return generate_latest(_Collected([*_families(calls), *self._registry.collect(), *models.collect(), *live]))
+
+    def _of(self, kind: str, target: str) -> _Calls:
+        """Of a target that is new. There is a bound on how many are told apart."""
+        labels = (kind, target if len(self._calls) < MAX_TARGETS else OTHER)
+        return self._calls.setdefault(labels, _Calls())
+
+
+def _families(calls: Mapping[tuple[str, str], _Calls]) -> list[Metric]:
+    requests = CounterMetricFamily(
+        "tenfold_gateway_requests", "Answered requests.", labels=["kind", "target", "status"]
+    )
+    seconds = HistogramMetricFamily(
+        "tenfold_gateway_request_seconds",
+        "From the request's arrival to the last byte handed to the socket.",
+        labels=["kind", "target"],
+    )
+    bounds = [*map(floatToGoString, _BUCKETS), "+Inf"]
+    for (kind, target), seen in calls.items():
+        for status, count in seen.statuses.items():
+            requests.add_metric([kind, target, str(status)], count)
+        counts = list(zip(bounds, accumulate(seen.buckets), strict=True))
+        seconds.add_metric([kind, target], buckets=counts, sum_value=seen.seconds)
+    return [requests, seconds]
 
 
 _WORKER_CODES = frozenset(
@@ -82,6 +111,23 @@ _WORKER_CODES = frozenset(
         "not_deployed", "failed",
     }
 )  # fmt: skip
+
+
+class _Collected(Collector):
+    """What has been collected already, to be written out in a thread."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._metrics:
+            metric.samples = _InTurns(metric.samples)
+            yield metric
+
+
+class _InTurns(list[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return in_turns(super().__iter__())
 
 
 class _Gauges(Collector):

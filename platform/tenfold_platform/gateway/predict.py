@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.gateway import calls, predictions
@@ -18,8 +17,10 @@ from tenfold_platform.gateway.http import (
     WhileConnected,
     as_seen_by_models,
 )
+from tenfold_platform.gateway.shadows import predict_frame
 from tenfold_platform.gateway.snapshot import Version
 from tenfold_platform.gateway.targets import Target, called_version
+from tenfold_platform.gateway.wire import Answer
 
 
 async def predict(gateway: Gateway, request: Request, workspace: str, name: str) -> None:
@@ -32,6 +33,10 @@ async def predict(gateway: Gateway, request: Request, workspace: str, name: str)
     lane.check()
     body = await request.body(gateway.max_body_bytes)
     content_type = request.header(b"content-type") or "application/json"
+    sampled = None
+    if request.shadow is not None and gateway.shadows.picks(request.shadow, version):
+        frame = predict_frame(request, calls.PREDICT_PATH, content_type)
+        sampled = gateway.shadows.sample(request.shadow, version, frame, body)
     async with WhileConnected(request):
         try:
             prediction = await calls.predict(
@@ -40,11 +45,17 @@ async def predict(gateway: Gateway, request: Request, workspace: str, name: str)
                 content_type=content_type,
                 accept=request.header(b"accept"),
                 request_id=request.id,
-                http=as_seen_by_models(request, calls.PREDICT_PATH),
+                http=as_seen_by_models(request, calls.PREDICT_PATH) if lane.reads_requests else None,
             )
         except PlatformError as error:
+            if sampled is not None:
+                gateway.shadows.failed(sampled, error)
             raise _told(error, version, caller) from None
+        if sampled is not None:
+            sampled.answered(prediction)
         await respond(request, prediction, version, prediction.content_type)
+    if sampled is not None:
+        gateway.shadows.follow(sampled)
 
 
 async def respond(request: Request, prediction: Prediction, version: Version, content_type: str, *more: Header) -> None:
@@ -95,9 +106,14 @@ def _headers(request: Request, prediction: Prediction, version: Version, content
         (b"server-timing", timing.encode()),
         *API_HEADERS,
     ]
-    answer: dict[str, Any] = prediction.answer.header
-    if warnings := answer.get("warnings"):
+    return headers + own_headers(prediction.answer)
+
+
+def own_headers(answer: Answer) -> list[Header]:
+    """What the model has to say beside its answer."""
+    headers: list[Header] = []
+    if warnings := answer.header.get("warnings"):
         headers.append((b"x-tenfold-warning", calls.one_line("; ".join(map(str, warnings))).encode()))
-    if extra := answer.get("headers"):
+    if extra := answer.header.get("headers"):
         headers += [(name.encode(), value.encode()) for name, value in calls.passed_on(extra).items()]
     return headers

@@ -173,6 +173,8 @@ async def _enqueue(
     async with _asked_of(gateway.database) as connection:
         cursor = await connection.execute(queries.ACCEPT_PREDICTION, values)
         is_accepted = await cursor.fetchone() is not None
+    if is_accepted and version.deployment is not None:
+        gateway.pool.wake(version.deployment)
     if not is_accepted:
         raise PlatformError(
             f"{MAX_QUEUED} predictions of this workspace wait already.",

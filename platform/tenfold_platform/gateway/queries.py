@@ -31,11 +31,110 @@ from model_versions
 
 ALIASES: LiteralString = "select model_id, name, version_id, canary_version_id, canary_percent from model_aliases"
 
+SHADOWS: LiteralString = "select id, model_id, alias, version_id, percent, tolerance from model_shadows"
+
 DEPLOYMENTS: LiteralString = """
-select id, workspace_id, kind, version_id, environment_id, desired_replicas, failures, unhealthy_reason,
+select id, workspace_id, kind, version_id, environment_id, desired_replicas, min_replicas, max_replicas,
+       asleep_since is not null as is_asleep, failures, unhealthy_reason,
        extract(epoch from retry_at)::float8 as retry_at
 from deployments
 """
+
+# Only what sleeps is woken: it may have been stopped meanwhile. The controller that leases it hears of it at once.
+WAKE_DEPLOYMENTS: LiteralString = """
+with woken as (
+    update deployments set desired_replicas = greatest(1, min_replicas), asleep_since = null, failures = 0,
+           retry_at = null, unhealthy_reason = ''
+    where id = any(%s) and asleep_since is not null
+    returning id)
+select pg_notify('tenfold_wake', id::text) from woken
+"""
+
+# Times are PostgreSQL's, told by their age. Deployments that were deleted meanwhile are passed over.
+NOTE_DEMAND: LiteralString = """
+insert into deployment_demand as known (deployment_id, gateway, at, used_at, load, queued_since)
+select d.deployment_id, %(gateway)s, now(), now() - make_interval(secs => d.used_ago), d.load,
+       now() - make_interval(secs => d.queued_for)
+from jsonb_to_recordset(%(demand)s::jsonb) as d(deployment_id uuid, used_ago float8, load float8, queued_for float8)
+join deployments e on e.id = d.deployment_id
+for key share of e
+on conflict (deployment_id, gateway) do update set
+    at = excluded.at, used_at = greatest(known.used_at, excluded.used_at), load = excluded.load,
+    queued_since = excluded.queued_since
+"""
+
+# Deployments that were deleted meanwhile are passed over; rows of gateways that are gone go.
+NOTE_LOADS: LiteralString = """
+with forgotten as (delete from deployment_load where at < now() - interval '1 day')
+insert into deployment_load as known (deployment_id, gateway, at, waiting, in_flight)
+select l.deployment_id, %(gateway)s, now(), l.waiting, l.in_flight
+from jsonb_to_recordset(%(loads)s::jsonb) as l(deployment_id uuid, waiting bigint, in_flight bigint)
+join deployments d on d.id = l.deployment_id
+for key share of d
+on conflict (deployment_id, gateway) do update set
+    at = excluded.at, waiting = excluded.waiting, in_flight = excluded.in_flight
+"""
+
+# For metrics: what is, and what has been, of each version that ever had a replica; the latest to start one first.
+# Why a replica `r` that has ended did.
+END_REASON: LiteralString = (
+    "coalesce(r.exit ->> 'reason', case r.state when 'failed' then 'not_ready' else 'stopped' end)"
+)
+
+# Of the newest versions that should run, run, sleep, or ended lately.
+MODEL_STATES: LiteralString = f"""
+with told as materialized (
+    select d.id as deployment_id, d.version_id
+    from deployments d
+    where d.version_id is not null and (
+        d.desired_replicas > 0 or d.asleep_since is not null
+        or d.id in (select deployment_id from replicas
+                    where state in ('pending', 'starting', 'loading', 'ready', 'draining')
+                    union all select deployment_id from replicas where ended_at > now() - interval '1 hour'))
+    order by d.version_id desc limit %s),
+live as (
+    select deployment_id, sum(memory_bytes)::float8 as memory_bytes, max(memory_bytes) as replica_memory_bytes,
+           max(peak_memory_bytes) as replica_memory_peak_bytes
+    from replicas where state in ('pending', 'starting', 'loading', 'ready', 'draining') group by deployment_id),
+states as (
+    select deployment_id, jsonb_object_agg(state, replicas) as states
+    from (select deployment_id, state, count(*) as replicas from replicas
+          where state in ('pending', 'starting', 'loading', 'ready', 'draining') group by 1, 2) as by_state group by 1),
+started as (
+    select deployment_id, sum(cold_starts)::bigint as cold_starts, sum(seconds)::float8 as cold_start_seconds
+    from (select r.deployment_id, count(r.ready_at - r.started_at) as cold_starts,
+                 extract(epoch from sum(r.ready_at - r.started_at)) as seconds
+          from replicas r join told using (deployment_id) group by 1
+          union all
+          select deployment_id, e.cold_starts, e.cold_start_seconds
+          from replica_ends e join told using (deployment_id)) as all_starts group by 1),
+ended as (
+    select deployment_id, jsonb_object_agg(reason, replicas) as ends
+    from (select deployment_id, reason, sum(replicas)::bigint as replicas
+          from (select r.deployment_id, {END_REASON} as reason, 1 as replicas
+                from replicas r join told using (deployment_id) where r.state in ('stopped', 'failed')
+                union all
+                select deployment_id, e.reason, e.replicas
+                from replica_ends e join told using (deployment_id)) as all_ends group by 1, 2) as by_reason group by 1)
+select w.name as workspace, m.name as model, v.number as version, d.desired_replicas,
+       v.memory_bytes as replica_memory_limit_bytes, d.failures as failures_in_a_row,
+       (d.unhealthy_reason <> '' and d.failures >= 3
+        and not coalesce(states.states, '{{}}') ? 'ready')::int as crash_loop,
+       coalesce(started.cold_starts, 0) as cold_starts,
+       coalesce(started.cold_start_seconds, 0) as cold_start_seconds,
+       live.memory_bytes, live.replica_memory_bytes, live.replica_memory_peak_bytes,
+       coalesce(states.states, '{{}}') as states, coalesce(ended.ends, '{{}}') as ends
+from told
+join deployments d on d.id = told.deployment_id
+join model_versions v on v.id = d.version_id
+join models m on m.id = v.model_id
+join workspaces w on w.id = v.workspace_id
+left join live on live.deployment_id = d.id
+left join states on states.deployment_id = d.id
+left join started on started.deployment_id = d.id
+left join ended on ended.deployment_id = d.id
+order by v.id desc
+"""  # noqa: S608 (of constants)
 
 REPLICAS: LiteralString = """
 select id, deployment_id, state, reason, address
@@ -99,6 +198,59 @@ on conflict (version_id, minute) do update set
     buckets = (
         select array_agg(coalesce(mine, 0) + coalesce(theirs, 0) order by place)
         from unnest(total.buckets, excluded.buckets) with ordinality as both_of(mine, theirs, place))
+"""
+
+# Shadows and versions that are gone are passed over.
+ADD_SHADOW_TALLIES: LiteralString = """
+insert into shadow_tallies as total (shadow_id, version_id, equal, different, primary_failed, shadow_failed, dropped,
+                                     primary_seconds, primary_buckets, shadow_seconds, shadow_buckets)
+select t.shadow_id, t.version_id, t.equal, t.different, t.primary_failed, t.shadow_failed, t.dropped,
+       t.primary_seconds, t.primary_buckets, t.shadow_seconds, t.shadow_buckets
+from jsonb_to_recordset(%s::jsonb) as t(
+    shadow_id uuid, version_id uuid, equal bigint, different bigint, primary_failed bigint, shadow_failed bigint,
+    dropped bigint, primary_seconds float8, primary_buckets bigint[], shadow_seconds float8, shadow_buckets bigint[])
+join model_shadows s on s.id = t.shadow_id
+join model_versions v on v.id = t.version_id
+for key share of s, v
+on conflict (shadow_id, version_id) do update set
+    equal = total.equal + excluded.equal,
+    different = total.different + excluded.different,
+    primary_failed = total.primary_failed + excluded.primary_failed,
+    shadow_failed = total.shadow_failed + excluded.shadow_failed,
+    dropped = total.dropped + excluded.dropped,
+    primary_seconds = total.primary_seconds + excluded.primary_seconds,
+    primary_buckets = (
+        select array_agg(coalesce(mine, 0) + coalesce(theirs, 0) order by place)
+        from unnest(total.primary_buckets, excluded.primary_buckets) with ordinality as both_of(mine, theirs, place)),
+    shadow_seconds = total.shadow_seconds + excluded.shadow_seconds,
+    shadow_buckets = (
+        select array_agg(coalesce(mine, 0) + coalesce(theirs, 0) order by place)
+        from unnest(total.shadow_buckets, excluded.shadow_buckets) with ordinality as both_of(mine, theirs, place))
+"""
+
+KEEP_SHADOW_DIFFERENCES: LiteralString = """
+insert into shadow_differences (id, shadow_id, version_id, at, outcome, request_id, path, request, primary_status,
+                                primary_answer, shadow_status, shadow_answer)
+select d.id, d.shadow_id, d.version_id, to_timestamp(d.at), d.outcome, d.request_id, d.path, d.request,
+       d.primary_status, d.primary_answer, d.shadow_status, d.shadow_answer
+from jsonb_to_recordset(%s::jsonb) as d(
+    id uuid, shadow_id uuid, version_id uuid, at float8, outcome text, request_id text, path text, request text,
+    primary_status bigint, primary_answer text, shadow_status bigint, shadow_answer text)
+join model_shadows s on s.id = d.shadow_id
+join model_versions v on v.id = d.version_id
+for key share of s, v
+on conflict do nothing
+"""
+
+# Of each shadow, all but the newest. What another gateway is deleting is its to delete.
+TRIM_SHADOW_DIFFERENCES: LiteralString = """
+delete from shadow_differences where id in (
+    select id from shadow_differences where id in (
+        select id from (
+            select id, row_number() over (partition by shadow_id order by at desc, id desc) as place
+            from shadow_differences where shadow_id = any(%(shadows)s)) as placed
+        where place > %(kept)s)
+    for update skip locked)
 """
 
 

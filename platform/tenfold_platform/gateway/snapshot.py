@@ -55,7 +55,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """Desired state and what there is of it. `concurrency` is how many calls one replica works on at once."""
+    """Desired state and what there is of it. `concurrency` is how many calls one replica works on at once.
+
+    One that is asleep has no replicas, and gets one when somebody calls it.
+    """
 
     id: UUID
     kind: Literal["model", "code"]
@@ -65,6 +68,14 @@ class Deployment:
     retry_at: float | None
     replicas: tuple[Replica, ...] = ()
     concurrency: int = 1
+    min_replicas: int = 1
+    max_replicas: int = 1
+    is_asleep: bool = False
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether how many replicas it has depends on its calls."""
+        return self.min_replicas < self.max_replicas
 
     @property
     def ready(self) -> tuple[Replica, ...]:
@@ -100,6 +111,11 @@ class Version:
         """Whether a replica would answer now."""
         return self.deployment is not None and bool(self.deployment.ready)
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether a replica would answer after a cold start."""
+        return self.deployment is not None and self.deployment.is_asleep
+
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -112,9 +128,20 @@ class Alias:
     def choose(self, chance: Chance) -> Version:
         """The version for one call. A canary that cannot answer gets none."""
         canary = self.canary
-        if canary is not None and canary.is_callable and chance() * 100 < self.canary_percent:
+        if canary is not None and (canary.is_callable or canary.is_asleep) and chance() * 100 < self.canary_percent:
             return canary
         return self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A version that some percent of an alias's calls are sent to as well, behind the answer. See `shadows.py`."""
+
+    id: UUID
+    alias: str
+    version: Version
+    percent: float
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +150,7 @@ class Model:
     name: str
     aliases: Mapping[str, Alias]
     versions: Mapping[int, Version]
+    shadows: Mapping[str, Shadow] = field(default_factory=dict)  # by alias
 
     def find(self, ref: str, chance: Chance) -> Version | None:
         """The version that an alias or a number means, for one call.
@@ -134,6 +162,13 @@ class Model:
         if ref == DEVELOPMENT and self.versions:
             return self.versions[max(self.versions)]
         return self.versions.get(int(ref)) if _NUMBER.match(ref) else None
+
+    def only_version(self, ref: str) -> Version | None:
+        """The version that an alias or a number always means, and alone; None where calls go to more than one."""
+        alias = self.aliases.get(ref)
+        if (alias is not None and alias.canary is not None) or ref in self.shadows:
+            return None
+        return self.find(ref, lambda: 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +231,7 @@ class Rows:
     deployments: Sequence[Mapping[str, Any]]
     replicas: Sequence[Mapping[str, Any]]
     apps: Sequence[Mapping[str, Any]]
+    shadows: Sequence[Mapping[str, Any]]
 
 
 CODE_CONCURRENCY = 16
@@ -246,6 +282,9 @@ def _deployments(
             retry_at=row["retry_at"],
             replicas=tuple(replicas.get(row["id"], ())),
             concurrency=CODE_CONCURRENCY if is_code else concurrency.get(row["version_id"], 1),
+            min_replicas=row["min_replicas"],
+            max_replicas=row["max_replicas"],
+            is_asleep=row["is_asleep"],
         )
         by_id[deployment.id] = deployment
         if is_code:
@@ -289,9 +328,15 @@ def _models(rows: Rows, versions: Mapping[UUID, Version]) -> dict[UUID, dict[str
         if (meant := versions.get(row["version_id"])) is not None:
             alias = Alias(meant, versions.get(row["canary_version_id"]), row["canary_percent"])
             aliases.setdefault(row["model_id"], {})[row["name"]] = alias
+    shadows: dict[UUID, dict[str, Shadow]] = {}
+    for row in rows.shadows:
+        if (tried := versions.get(row["version_id"])) is not None:
+            shadow = Shadow(row["id"], row["alias"], tried, row["percent"], row["tolerance"])
+            shadows.setdefault(row["model_id"], {})[shadow.alias] = shadow
     models: dict[UUID, dict[str, Model]] = {}
     for row in rows.models:
-        model = Model(row["id"], row["name"], aliases.get(row["id"], {}), numbers.get(row["id"], {}))
+        id = row["id"]
+        model = Model(id, row["name"], aliases.get(id, {}), numbers.get(id, {}), shadows.get(id, {}))
         models.setdefault(row["workspace_id"], {})[model.name] = model
     return models
 

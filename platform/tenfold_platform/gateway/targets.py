@@ -9,7 +9,7 @@ from tenfold_platform.auth.permissions import Action
 from tenfold_platform.gateway.context import Gateway
 from tenfold_platform.gateway.credentials import Caller, nothing_here, own_workspace
 from tenfold_platform.gateway.http import Request
-from tenfold_platform.gateway.snapshot import PRODUCTION, Chance, Model, Version
+from tenfold_platform.gateway.snapshot import PRODUCTION, Model, Version, Workspace
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}\Z")
 _REF = re.compile(r"[a-z][a-z0-9-]{0,62}\Z|[1-9][0-9]{0,9}\Z")
@@ -38,7 +38,7 @@ async def called_model(gateway: Gateway, request: Request, target: Target) -> Mo
 
     def find() -> tuple[Caller, Model]:
         caller = gateway.authenticate(request)
-        return caller, _find_model(caller, target)[0]
+        return caller, find_model(own_workspace(caller, target.workspace), target)[0]
 
     caller, model = await gateway.look_up(find)
     caller.require(Action.MODELS_PREDICT)
@@ -47,28 +47,26 @@ async def called_model(gateway: Gateway, request: Request, target: Target) -> Mo
 
 
 def _caller_and_version(gateway: Gateway, request: Request, target: Target) -> tuple[Caller, Version]:
+    """In the caller's own workspace. Raises NotFound."""
     caller = gateway.authenticate(request)
-    return caller, find_version(caller, target, gateway.chance)
-
-
-def find_version(caller: Caller, target: Target, chance: Chance) -> Version:
-    """The version for one call, in the caller's own workspace. Raises NotFound."""
-    model, ref = _find_model(caller, target)
-    version = model.find(ref, chance)
+    model, ref = find_model(own_workspace(caller, target.workspace), target)
+    version = model.find(ref, gateway.chance)
     if version is None:
         raise nothing_here()
-    return version
+    if model.shadows:
+        request.shadow = model.shadows.get(ref)
+    return caller, version
 
 
-def _find_model(caller: Caller, target: Target) -> tuple[Model, str]:
-    own = own_workspace(caller, target.workspace)
+def find_model(workspace: Workspace, target: Target) -> tuple[Model, str]:
+    """The model, and which of its versions is meant. Raises NotFound."""
     model_name, at, ref = target.name.partition("@")
     if at and target.ref is not None:
         raise nothing_here()  # two versions at once
     wanted = target.ref if target.ref is not None else ref
     if not _NAME.match(model_name) or ((at or target.ref is not None) and not _REF.match(wanted)):
         raise nothing_here()
-    model = own.models.get(model_name)
+    model = workspace.models.get(model_name)
     if model is None:
         raise nothing_here()
     return model, wanted or PRODUCTION

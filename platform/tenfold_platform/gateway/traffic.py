@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -47,10 +47,10 @@ class Cell:
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
 
-    def note(self, status: int, seconds: float) -> None:
+    def note(self, status: int, seconds: float, bucket: int) -> None:
         self.requests += 1
         self.seconds += seconds
-        self.buckets[bisect_left(BOUNDS_SECONDS, seconds)] += 1
+        self.buckets[bucket] += 1
         if status >= 500 or status == BROKEN_OFF:
             self.failed += 1
         elif status >= 400:
@@ -62,6 +62,17 @@ class Cell:
         self.failed += other.failed
         self.seconds += other.seconds
         self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
+
+
+class Total:
+    """All calls of one version that this process has answered."""
+
+    __slots__ = ("buckets", "seconds", "statuses")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
 
 
 class Traffic:
@@ -81,10 +92,18 @@ class Traffic:
         self._now = now
         self._cells: dict[Key, Cell] = {}
         self._flushing = asyncio.Lock()
+        self.totals: dict[UUID, Total] = {}  # since the start, for those who scrape them
         self.dropped = 0  # calls that no longer fitted
 
     def note(self, version_id: UUID, status: int, seconds: float) -> None:
         """One call has ended, with an HTTP status or BROKEN_OFF."""
+        bucket = bisect_left(BOUNDS_SECONDS, seconds)
+        total = self.totals.get(version_id)
+        if total is None:
+            total = self.totals[version_id] = Total()
+        total.statuses[status] = total.statuses.get(status, 0) + 1
+        total.seconds += seconds
+        total.buckets[bucket] += 1
         key = (version_id, int(self._now()) // _MINUTE)
         cell = self._cells.get(key)
         if cell is None:
@@ -92,7 +111,12 @@ class Traffic:
                 self.dropped += 1
                 return
             cell = self._cells[key] = Cell()
-        cell.note(status, seconds)
+        cell.note(status, seconds, bucket)
+
+    def forget_others(self, version_ids: Set[UUID]) -> None:
+        """Of versions that are gone nobody asks for the totals."""
+        for id in self.totals.keys() - version_ids:
+            del self.totals[id]
 
     async def run(self) -> None:
         while True:

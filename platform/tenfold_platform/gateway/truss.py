@@ -26,6 +26,7 @@ from tenfold_platform.gateway.http import (
 )
 from tenfold_platform.gateway.pool import Lane
 from tenfold_platform.gateway.predict import respond
+from tenfold_platform.gateway.shadows import predict_frame
 from tenfold_platform.gateway.targets import Target, called_version
 from tenfold_platform.gateway.wire import Answer
 
@@ -75,6 +76,10 @@ async def _call(gateway: Gateway, request: Request, target: Target, path: str, m
     if media_type == mlflow.CSV and version.text_columns is not None:
         body = await asyncio.to_thread(mlflow.rows_of_csv, body, version.text_columns)
     is_binary = media_type == _BINARY
+    sampled = None
+    shadow = None if method is not None or is_binary else request.shadow
+    if shadow is not None and gateway.shadows.picks(shadow, version):
+        sampled = gateway.shadows.sample(shadow, version, predict_frame(request, path, _JSON), body)
     async with WhileConnected(request):
         try:
             prediction = await calls.predict(
@@ -87,11 +92,17 @@ async def _call(gateway: Gateway, request: Request, target: Target, path: str, m
                 method=method,
             )
         except PlatformError as error:
+            if sampled is not None:
+                gateway.shadows.failed(sampled, error)
             error.headers["X-Tenfold-Version"] = str(version.number)
             raise
+        if sampled is not None:
+            sampled.answered(prediction)
         of_errors = _error_headers(_CALLER) if prediction.status >= 300 else []
         given = prediction.content_type
         await respond(request, prediction, version, _BINARY if given == _MSGPACK else given, *of_errors)
+    if sampled is not None:
+        gateway.shadows.follow(sampled)
 
 
 # Probes
@@ -104,6 +115,7 @@ async def alive(gateway: Gateway, request: Request, target: Target) -> None:
     deployment = version.deployment
     is_alive = deployment is not None and (
         version.is_callable
+        or version.is_asleep  # it wakes when it is called
         or (not deployment.failures and any(replica.state == "loading" for replica in deployment.replicas))
     )
     if not is_alive:
@@ -114,7 +126,12 @@ async def alive(gateway: Gateway, request: Request, target: Target) -> None:
 
 
 async def ready(gateway: Gateway, request: Request, target: Target) -> None:
-    """Whether the model answers: its own `is_healthy` decides where it has one."""
+    """Whether the model answers: its own `is_healthy` decides where it has one. One that sleeps wakes for a call."""
+    _, version = await called_version(gateway, request, target)
+    if version.is_asleep:
+        request.version_id = None
+        await _answer(request, b"{}")
+        return
     answer = await _ask(gateway, request, target, {"op": "health"})
     state, is_healthy = answer.header.get("state"), answer.header.get("healthy")
     if state != "ready" or is_healthy is False or answer.header.get("stopping"):

@@ -11,10 +11,11 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import orjson
 
+from tenfold_platform.addresses import pinned
 from tenfold_platform.gateway.faults import BadAnswer, TimedOut, WorkerLost
 from tenfold_runtime.frames import MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, Address
 
@@ -39,6 +40,16 @@ class Answer:
     @property
     def more(self) -> bool:
         return self.header.get("more") is True
+
+
+class Taker(Protocol):
+    """Who asks with `Connection.ask`: told of the first answer, or why there is none, and of nothing after it."""
+
+    id: int
+
+    def arrived(self, answer: Answer) -> None: ...
+
+    def failed(self, failure: Exception) -> None: ...
 
 
 class Exchange:
@@ -142,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | Taker | None = None
         self._last_id = 0
         self._paused = False
         self._writable: asyncio.Future[None] | None = None  # while the worker does not read what was sent
@@ -158,6 +169,26 @@ class Connection(asyncio.Protocol):
         header["id"] = self._last_id
         self._exchange = exchange = Exchange(self, self._last_id, on_end)
         self._send(header, payload)
+        return exchange
+
+    def ask(self, head: bytes, payload: bytes, taker: Taker) -> None:
+        """Sends a request, whose header as JSON lacks only its number and the last brace. Only where `usable`."""
+        self._last_id = taker.id = self._last_id + 1
+        self._exchange = taker
+        head = b'%b,"id":%d}' % (head, self._last_id)
+        transport = self._transport
+        assert transport is not None
+        if len(payload) < _JOIN_BELOW_BYTES:
+            transport.write(_LENGTHS.pack(len(head), len(payload)) + head + payload)
+        else:
+            transport.write(_LENGTHS.pack(len(head), len(payload)) + head)
+            transport.write(payload)
+
+    def go_on(self, taker: Taker, on_end: Callable[[bool], None]) -> Exchange:
+        """What is still to come for a taker, as an exchange."""
+        exchange = Exchange(self, taker.id, on_end)
+        if self._exchange is taker:
+            self._exchange = exchange
         return exchange
 
     async def send(self, exchange: Exchange, header: dict[str, Any], payload: bytes) -> None:
@@ -276,7 +307,8 @@ async def connect(address: Address, on_lost: Callable[[Connection], None]) -> Co
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(CONNECT_SECONDS):
         if address.is_unix:
-            _, connection = await loop.create_unix_connection(lambda: Connection(on_lost), address.path)
+            with pinned(address) as socket:
+                _, connection = await loop.create_unix_connection(lambda: Connection(on_lost), socket.path)
         else:
             _, connection = await loop.create_connection(lambda: Connection(on_lost), address.host, address.port)
     return connection

@@ -13,8 +13,11 @@ CHANNEL = "tenfold_changed"
 IGNORED_COLUMNS: dict[str, frozenset[str]] = {
     "keys": frozenset({"last_used_at"}),
     "workspaces": frozenset(),
-    "models": frozenset({"description", "tags", "last_number", "updated_at"}),
+    "models": frozenset(
+        {"description", "tags", "last_number", "updated_at", "min_replicas", "max_replicas", "idle_seconds"}
+    ),
     "model_aliases": frozenset({"updated_at"}),
+    "model_shadows": frozenset(),
     "model_versions": frozenset(
         {"stages", "hint", "warnings", "alias_wanted", "ready_at", "fetched", "environment_name", "zoo_entry"}
     ),

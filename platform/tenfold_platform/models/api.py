@@ -22,21 +22,27 @@ from tenfold_platform.files import service as files
 from tenfold_platform.files.store import ArtifactStore, Stored, unwritable
 from tenfold_platform.idempotency import service as idempotency
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models import archives, events, linting, service, traffic
+from tenfold_platform.models import archives, compiling, events, linting, service, shadows, traffic
 from tenfold_platform.models.compare import compare
+from tenfold_platform.models.load import load
 from tenfold_platform.models.present import Presenter
 from tenfold_platform.models.schemas import (
     Comparison,
     CreateVersion,
     LintPackage,
     LintReport,
+    Load,
     LogPage,
     Model,
     ModelMetrics,
     ModelSummary,
     Name,
     PointAlias,
+    Replicas,
     SetCanary,
+    SetShadow,
+    ShadowDifferences,
+    ShadowReport,
     UpdateModel,
     Version,
 )
@@ -44,6 +50,7 @@ from tenfold_platform.models.tables import ModelTable, VersionState, VersionTabl
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/models", tags=["models"])
+load_router = Router(prefix="/workspaces/{workspace}/load", tags=["models"])
 packages_router = Router(prefix="/workspaces/{workspace}/packages", tags=["models"])
 
 MAX_ARCHIVE_BYTES = 8 * 1024**3
@@ -71,6 +78,11 @@ def update_model(ctx: WorkspaceCtx, model: str, body: UpdateModel) -> Model:
         row.description = body.description
     if body.tags is not None:
         row.tags = sorted(set(body.tags))
+    if body.replicas is not None or body.idle_seconds is not None:
+        wanted = body.replicas or Replicas()
+        deployments.scale(
+            ctx.session, row, min_replicas=wanted.min, max_replicas=wanted.max, idle_seconds=body.idle_seconds
+        )
     return _presenter(ctx).model(row)
 
 
@@ -154,6 +166,17 @@ def restart_version(ctx: WorkspaceCtx, model: str, number: int) -> Version:
     return _presenter(ctx).version(row, version)
 
 
+@router.post("/{model}/versions/{number}/serve-original", allow=Action.MODELS_WRITE)
+def serve_original(ctx: WorkspaceCtx, model: str, number: int) -> Version:
+    """Takes a compiled form back, or stops making one: the version is served as it was deployed from now on.
+
+    Replicas are replaced as in a restart: no call fails.
+    """
+    row, version = _find(ctx, model, number)
+    compiling.serve_original(ctx.session, version.id, f"{ctx.principal.name} asked for the original.")
+    return _presenter(ctx).version(row, version)
+
+
 @router.put("/{model}/aliases/{alias}", allow=Action.MODELS_WRITE)
 def point_alias(ctx: WorkspaceCtx, model: str, alias: Name, body: PointAlias) -> Model:
     row, version = _find(ctx, model, body.version)
@@ -182,6 +205,36 @@ def set_canary(ctx: WorkspaceCtx, model: str, alias: Name, body: SetCanary) -> M
 def remove_canary(ctx: WorkspaceCtx, model: str, alias: str) -> Model:
     row = service.get_model(ctx.session, ctx.workspace.id, model)
     service.remove_canary(ctx.session, row, alias)
+    return _presenter(ctx).model(row)
+
+
+@router.get("/{model}/aliases/{alias}/shadow", allow=Action.MODELS_READ)
+def get_shadow(ctx: WorkspaceCtx, model: str, alias: str) -> ShadowReport:
+    """How often the shadow's answers were the same, and how fast both were."""
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    return shadows.report(ctx.session, row, alias)
+
+
+@router.get("/{model}/aliases/{alias}/shadow/differences", allow=Action.RUNS_READ)
+def list_shadow_differences(ctx: WorkspaceCtx, model: str, alias: str) -> ShadowDifferences:
+    """The newest calls that the shadow answered otherwise, with what was asked and both answers."""
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    return ShadowDifferences(items=shadows.list_differences(ctx.session, row, alias))
+
+
+@router.put("/{model}/aliases/{alias}/shadow", allow=Action.MODELS_WRITE)
+def set_shadow(ctx: WorkspaceCtx, model: str, alias: Name, body: SetShadow) -> Model:
+    """Sends a share of the alias's calls to another version as well, and compares. Promoting that version ends it."""
+    row, version = _find(ctx, model, body.version)
+    service.set_shadow(ctx.session, row, alias, version, body.percent, body.tolerance)
+    return _presenter(ctx).model(row)
+
+
+@router.delete("/{model}/aliases/{alias}/shadow", allow=Action.MODELS_WRITE)
+def remove_shadow(ctx: WorkspaceCtx, model: str, alias: str) -> Model:
+    """What was found is deleted with it."""
+    row = service.get_model(ctx.session, ctx.workspace.id, model)
+    service.remove_shadow(ctx.session, row, alias)
     return _presenter(ctx).model(row)
 
 
@@ -226,6 +279,12 @@ def get_version_package(ctx: StreamCtx, model: str, number: int) -> StreamingRes
         "X-Content-Type-Options": "nosniff",
     }
     return StreamingResponse(parts, media_type="application/gzip", headers=headers)
+
+
+@load_router.get("", allow=Action.MODELS_READ)
+def get_load(ctx: WorkspaceCtx) -> Load:
+    """What every model has to do now: calls, queues, replicas, memory."""
+    return load(ctx.session, ctx.workspace.id, queue_length=ctx.settings.queue_length, now=ctx.now)
 
 
 @packages_router.post("/lint", allow=Action.MODELS_WRITE, max_body_bytes=LINT_BODY_BYTES)

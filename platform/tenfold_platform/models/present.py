@@ -9,24 +9,29 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from tenfold_deploy.scheduler import Isolation
 from tenfold_platform.apps import links
 from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
-from tenfold_platform.models import service
+from tenfold_platform.models import compiling, service
 from tenfold_platform.models.schemas import (
     AppLink,
     Canary,
+    Compiled,
     Deployment,
     EnvironmentSummary,
     FetchedFile,
     Model,
     ModelSummary,
     Replica,
+    ReplicaIsolation,
+    Scaling,
+    Shadow,
     Version,
 )
-from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
+from tenfold_platform.models.tables import CompilationTable, ModelTable, VersionState, VersionTable
 from tenfold_platform.settings import Settings
 
 
@@ -47,6 +52,7 @@ class Presenter:
         return Model(
             **self._summary(model),
             created_at=model.created_at,
+            scaling=Scaling(min=model.min_replicas, max=model.max_replicas, idle_seconds=model.idle_seconds),
             endpoint=self.endpoint(model.name),
             model_schema=shown.schema if shown else {},
             example=shown.example if shown else None,
@@ -88,6 +94,7 @@ class Presenter:
             environment_name=version.environment_name,
             fetched=[FetchedFile(**entry) for entry in version.fetched],
             aliases=[name for name, number in aliases.items() if number == version.number],
+            compiled=self._compiled(compiling.find(session, version.id), deployment),
             deployment=describe_deployment(deployment, deployments.list_replicas(session, deployment.id)),
             created_at=version.created_at,
             created_by=version.created_by,
@@ -95,6 +102,13 @@ class Presenter:
             endpoint=self.endpoint(model.name, str(version.number)),
             app=app,
         )
+
+    def _compiled(self, row: CompilationTable | None, deployment: DeploymentTable) -> Compiled | None:
+        if row is None:
+            return None
+        is_stopped = deployment.desired_replicas < 1
+        says = compiling.says(row, is_on=self._settings.compile_models, is_stopped=is_stopped)
+        return Compiled(state=row.state, reason=row.reason, says=says, report=row.report)
 
     def _summary(self, model: ModelTable) -> dict[str, Any]:
         aliases = service.aliases_of(self._session, model.id)
@@ -113,6 +127,12 @@ class Presenter:
                 name: Canary(version=alias.canary, percent=alias.canary_percent)
                 for name, alias in aliases.items()
                 if alias.canary is not None and alias.canary_percent > 0
+            },
+            "shadows": {
+                name: Shadow(
+                    version=number, percent=shadow.percent, tolerance=shadow.tolerance, since=shadow.created_at
+                )
+                for name, (shadow, number) in service.shadows_of(self._session, model.id).items()
             },
             "updated_at": model.updated_at,
             "app": self._app_link(model),
@@ -179,6 +199,7 @@ def describe_deployment(deployment: DeploymentTable, replicas: Sequence[ReplicaT
     return Deployment(
         status=deployments.status_word(deployment, replicas),
         desired_replicas=deployment.desired_replicas,
+        asleep_since=deployment.asleep_since,
         failures=deployment.failures,
         unhealthy_reason=deployment.unhealthy_reason,
         retry_at=deployment.retry_at,
@@ -194,11 +215,19 @@ def describe_deployment(deployment: DeploymentTable, replicas: Sequence[ReplicaT
                 cold_start_seconds=cold_start_seconds(row),
                 memory_bytes=row.memory_bytes,
                 peak_memory_bytes=row.peak_memory_bytes,
+                isolation=_describe_isolation(row),
+                forked=bool(row.handle and row.handle.get("data", {}).get("forked")),
                 exit=row.exit,
             )
             for row in replicas
         ],
     )
+
+
+def _describe_isolation(row: ReplicaTable) -> ReplicaIsolation | None:
+    if not row.handle:
+        return None
+    return ReplicaIsolation.model_validate(Isolation.from_json(row.handle.get("isolation")).to_json())
 
 
 def cold_start_seconds(row: ReplicaTable) -> float | None:

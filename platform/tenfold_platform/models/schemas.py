@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -74,9 +74,30 @@ class CreateVersion(Strict):
     )
 
 
+MAX_REPLICAS = 64
+MAX_IDLE_SECONDS = 86_400
+
+
+class Replicas(Strict):
+    """How many replicas each running version has; one that is not said stays as it is."""
+
+    min: int | None = Field(default=None, ge=0, le=MAX_REPLICAS, description="0: it sleeps when nobody calls it")
+    max: int | None = Field(default=None, ge=1, le=MAX_REPLICAS)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Replicas:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min is {self.min}, which is more than max, {self.max}")
+        return self
+
+
 class UpdateModel(Strict):
     description: str | None = Field(None, max_length=20_000)
     tags: list[Annotated[str, StringConstraints(max_length=60)]] | None = Field(None, max_length=50)
+    replicas: Replicas | None = None
+    idle_seconds: int | None = Field(
+        None, ge=1, le=MAX_IDLE_SECONDS, description="without a call, before a version that may have no replica sleeps"
+    )
 
 
 class PointAlias(Strict):
@@ -86,6 +107,14 @@ class PointAlias(Strict):
 class SetCanary(Strict):
     version: int
     percent: float = Field(gt=0, le=100)
+
+
+class SetShadow(Strict):
+    version: int
+    percent: float = Field(default=10.0, ge=1, le=100)
+    tolerance: float = Field(
+        default=1e-6, ge=0, le=1, description="of two numbers that count as equal, as a share of the larger one"
+    )
 
 
 class LintPackage(Strict):
@@ -113,6 +142,14 @@ class EnvironmentSummary(BaseModel):
     created_at: datetime
 
 
+class ReplicaIsolation(BaseModel):
+    """How well a replica is kept from the machine that it runs on, and what keeps that from a better level."""
+
+    level: str = Field(description="strict | reduced | none")
+    network: str = Field(description="what it reaches of the machine's network: none | open")
+    missing: list[str]
+
+
 class Replica(BaseModel):
     id: UUID
     state: str
@@ -124,12 +161,15 @@ class Replica(BaseModel):
     cold_start_seconds: float | None = Field(description="from when its process was asked for until it could answer")
     memory_bytes: int | None = Field(description="as last measured")
     peak_memory_bytes: int | None
+    isolation: ReplicaIsolation | None = Field(description="null before its process was started")
+    forked: bool = Field(description="it was forked from a process that had its libraries loaded")
     exit: dict[str, Any] | None
 
 
 class Deployment(BaseModel):
-    status: str
+    status: str = Field(description="stopped | asleep | starting | running | unhealthy")
     desired_replicas: int
+    asleep_since: datetime | None = Field(description="when it went to sleep; the next call wakes it")
     failures: int
     unhealthy_reason: str
     retry_at: datetime | None
@@ -152,6 +192,29 @@ class Canary(BaseModel):
     percent: float
 
 
+class Shadow(BaseModel):
+    """A version that this share of an alias's calls is sent to as well. Its answers are compared, and go to nobody."""
+
+    version: int
+    percent: float
+    tolerance: float
+    since: datetime
+
+
+class Compiled(BaseModel):
+    """The other form of a version, which answers alike and faster."""
+
+    state: str = Field(description="waiting | tools | converting | building | switching | serving | refused")
+    reason: str = Field(description="why the version is served as it was deployed")
+    says: str = Field(description="in a sentence, whether it is served and how far it is")
+    report: dict[str, Any] = Field(
+        description="of the proof: rows compared; largest_difference of two numbers, as a share of their size (of a "
+        "ten-thousandth of a typical one's for those that are smaller; of probabilities as it is); "
+        "largest_relative_difference, as a share of the larger of the two, however small; precision; inputs, the type "
+        "of number that it computes with; size_bytes; microseconds of a call with one row and with many"
+    )
+
+
 class Version(BaseModel):
     id: UUID
     number: int
@@ -171,6 +234,7 @@ class Version(BaseModel):
     environment_name: str | None = Field(description="the named environment that it was made with")
     fetched: list[FetchedFile]
     aliases: list[str]
+    compiled: Compiled | None = Field(description="null where the package brings no compiler")
     deployment: Deployment
     created_at: datetime
     created_by: str
@@ -189,12 +253,22 @@ class ModelSummary(BaseModel):
     production_version: int | None
     aliases: dict[str, int]
     canaries: dict[str, Canary] = Field(description="by alias")
+    shadows: dict[str, Shadow] = Field(description="by alias")
     updated_at: datetime
     app: AppLink | None
 
 
+class Scaling(BaseModel):
+    """How many replicas each running version of a model has, and when it sleeps."""
+
+    min: int = Field(description="0: it sleeps when nobody calls it, and the next call wakes it")
+    max: int
+    idle_seconds: int
+
+
 class Model(ModelSummary):
     created_at: datetime
+    scaling: Scaling
     endpoint: str
     model_schema: dict[str, Any] = Field(serialization_alias="schema")
     example: Any
@@ -247,6 +321,85 @@ class ModelMetrics(BaseModel):
     totals: TrafficTotals
     points: list[TrafficPoint]
     versions: list[TrafficLine]
+
+
+class Durations(BaseModel):
+    mean_seconds: float | None
+    p50_seconds: float | None
+    p95_seconds: float | None
+    p99_seconds: float | None
+
+
+class ShadowLine(BaseModel):
+    """The sampled calls that one version answered. Those that were compared are equal or different."""
+
+    version: int = Field(description="which answered the callers")
+    compared: int
+    equal: int
+    different: int
+    primary_failed: int = Field(description="answered 5xx: not sent to the shadow")
+    shadow_failed: int = Field(description="which the shadow answered 5xx, late, or not at all")
+    dropped: int = Field(description="not sent to the shadow: it was busy or not up, too large, a stream")
+    primary: Durations = Field(description="of the compared calls, from when a replica was asked for to its answer")
+    shadow: Durations
+
+
+class ShadowReport(Shadow):
+    """What a shadow has come to so far. Gateways add to it every few seconds."""
+
+    alias: str
+    versions: list[ShadowLine]
+
+
+class ShadowDifference(BaseModel):
+    """One call that the shadow answered otherwise. Of long requests and answers only the beginning is kept."""
+
+    id: UUID
+    at: datetime
+    outcome: Literal["different", "shadow_failed"]
+    request_id: str
+    version: int = Field(description="which answered the caller")
+    path: str = Field(description="of the first difference, as in `predictions[3].label`; `$` for all of the answer")
+    request: str
+    primary_status: int
+    primary_answer: str
+    shadow_status: int
+    shadow_answer: str
+
+
+class ShadowDifferences(BaseModel):
+    items: list[ShadowDifference] = Field(description="the newest first")
+
+
+class LoadLine(BaseModel):
+    """What one version has to do now. Memory is that of its largest replica."""
+
+    model: str
+    version: int
+    status: str = Field(description="stopped | asleep | starting | running | unhealthy")
+    requests_per_second: float
+    p95_seconds: float | None
+    failed: int = Field(description="answered 5xx within the window")
+    refused: int = Field(description="answered 4xx within the window: the caller's fault")
+    waiting: int = Field(description="calls in the queue, of all gateways")
+    in_flight: int = Field(description="calls that replicas work on")
+    desired_replicas: int
+    ready_replicas: int
+    memory_bytes: int | None
+    peak_memory_bytes: int | None
+    memory_limit_bytes: int
+    cold_start_seconds: float | None = Field(description="of the newest replica that became ready")
+    shadow_of: list[str] = Field(
+        description="aliases that it is the shadow of: calls for it are waiting or worked on, and not in its requests"
+    )
+
+
+class Load(BaseModel):
+    """Of each version that runs, sleeps, or was called of late. What waits and is worked on is seconds old."""
+
+    window_seconds: float = Field(description="how far back requests, durations and errors reach")
+    queue_length: int = Field(description="how many calls may wait for one version, in each gateway")
+    lines: list[LoadLine]
 
 
 class Change(BaseModel):

@@ -27,8 +27,9 @@ from tenfold_platform.errors import Conflict, InvalidDocument, InvalidInput, Not
 from tenfold_platform.files import service as files
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
+from tenfold_platform.models import compiling
 from tenfold_platform.models.schemas import CreateVersion, ModelSchema, PackageFile
-from tenfold_platform.models.tables import AliasTable, ModelTable, VersionState, VersionTable
+from tenfold_platform.models.tables import AliasTable, ModelTable, ShadowTable, VersionState, VersionTable
 
 PRODUCTION = "production"
 FETCH = "fetch"
@@ -209,6 +210,7 @@ def create_version(
     session.add(version)
     session.flush()
     deployment = deployments.create_for_version(session, version)
+    compiling.begin(session, version)
     if fetches:
         deployments.stop(deployment)  # until all is there: see models/tasks.py
         send_after_commit(session, "fetch_data", version.id)
@@ -378,11 +380,16 @@ def fail(session: Session, version: VersionTable, reason: str, hint: str, now: d
 def point_alias(session: Session, model: ModelTable, alias: str, version: VersionTable) -> None:
     """Makes an alias mean this version, for all of its calls. Versions that nothing else needs stop.
 
+    That ends a canary, and a shadow that is this version: another one goes on, beside the version that answers now.
+
     Raises:
         Conflict: the version is not ready.
     """
     _require_ready(model, alias, version)
     before = session.get(AliasTable, (model.id, alias), with_for_update=True)
+    shadow = find_shadow(session, model, alias)
+    if shadow is not None and shadow.version_id == version.id:
+        session.delete(shadow)
     former: list[UUID] = []
     if before is None:
         session.add(AliasTable(model_id=model.id, name=alias, version_id=version.id))
@@ -428,6 +435,73 @@ def remove_canary(session: Session, model: ModelTable, alias: str) -> None:
     deployments.stop_unneeded(session, [former])
 
 
+def find_shadow(session: Session, model: ModelTable, alias: str) -> ShadowTable | None:
+    query = select(ShadowTable).where(ShadowTable.model_id == model.id, ShadowTable.alias == alias)
+    return session.scalars(query).one_or_none()
+
+
+def set_shadow(
+    session: Session, model: ModelTable, alias: str, version: VersionTable, percent: float, tolerance: float
+) -> None:
+    """Sends `percent` of the alias's calls to this version as well, behind the answer, to compare what it says.
+
+    Another version or tolerance begins a new comparison, and what the one before found is deleted.
+
+    Raises:
+        NotFound: the alias means nothing.
+        Conflict: the version is not ready, or is the one that the alias means.
+    """
+    row = _alias_for_update(session, model, alias)
+    if version.state != VersionState.READY:
+        raise Conflict(
+            f"Version {version.number} is {version.state}, and would answer nothing that could be compared.",
+            code="version_not_ready",
+            hint="Name a version that is ready." if version.state == VersionState.FAILED else "Wait until it is ready.",
+        )
+    if row.version_id == version.id:
+        raise Conflict(
+            f"{model.name}@{alias} is version {version.number} already, and would be compared with itself.",
+            code="shadow_is_main",
+            hint="Name another version.",
+        )
+    before = find_shadow(session, model, alias)
+    if before is not None and (before.version_id, before.tolerance) == (version.id, tolerance):
+        before.percent = percent
+    else:
+        if before is not None:
+            session.delete(before)
+            session.flush()
+        session.add(
+            ShadowTable(model_id=model.id, alias=alias, version_id=version.id, percent=percent, tolerance=tolerance)
+        )
+    session.flush()
+    deployments.start(deployments.of_version(session, version.id))
+    if before is not None and before.version_id != version.id:
+        deployments.stop_unneeded(session, [before.version_id])
+
+
+def remove_shadow(session: Session, model: ModelTable, alias: str) -> None:
+    """Ends the comparison; what it found is deleted."""
+    _alias_for_update(session, model, alias)
+    shadow = find_shadow(session, model, alias)
+    if shadow is None:
+        raise NotFound("The alias has no shadow.")
+    session.delete(shadow)
+    session.flush()
+    deployments.stop_unneeded(session, [shadow.version_id])
+
+
+def shadows_of(session: Session, model_id: UUID) -> dict[str, tuple[ShadowTable, int]]:
+    """Each alias's shadow, and the number of its version."""
+    rows = session.execute(
+        select(ShadowTable, VersionTable.number)
+        .join(VersionTable, VersionTable.id == ShadowTable.version_id)
+        .where(ShadowTable.model_id == model_id)
+        .order_by(ShadowTable.alias)
+    )
+    return {shadow.alias: (shadow, number) for shadow, number in rows}
+
+
 def _alias_for_update(session: Session, model: ModelTable, alias: str) -> AliasTable:
     row = session.get(AliasTable, (model.id, alias), with_for_update=True)
     if row is None:
@@ -448,9 +522,11 @@ def _require_ready(model: ModelTable, alias: str, version: VersionTable) -> None
 
 def remove_alias(session: Session, model: ModelTable, alias: str) -> None:
     row = _alias_for_update(session, model, alias)
-    session.delete(row)
+    shadow = find_shadow(session, model, alias)
+    session.delete(row)  # and with it its shadow
     session.flush()
-    deployments.stop_unneeded(session, [one for one in (row.version_id, row.canary_version_id) if one])
+    named = (row.version_id, row.canary_version_id, shadow.version_id if shadow else None)
+    deployments.stop_unneeded(session, [one for one in named if one])
 
 
 def delete_model(session: Session, model: ModelTable) -> None:

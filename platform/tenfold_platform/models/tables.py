@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,6 +30,9 @@ class ModelTable(HasId, Base):
     description: Mapped[str] = mapped_column(default="")
     tags: Mapped[list[str]] = mapped_column(default=list)
     last_number: Mapped[int] = mapped_column(default=0)
+    min_replicas: Mapped[int] = mapped_column(default=1)  # of each version that runs: see DeploymentTable
+    max_replicas: Mapped[int] = mapped_column(default=1)
+    idle_seconds: Mapped[int] = mapped_column(default=300)
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
 
 
@@ -63,6 +66,36 @@ class VersionTable(HasId, Base):
     ready_at: Mapped[datetime | None]
 
 
+class CompilationState(StrEnum):
+    """How far a version's compiled form is. Until `switching`, and once refused, its replicas are the original."""
+
+    WAITING = "waiting"  # for the version to be ready
+    TOOLS = "tools"  # an environment with the converter is being built
+    CONVERTING = "converting"
+    BUILDING = "building"  # the environment of the compiled form
+    SWITCHING = "switching"  # replicas are being replaced by compiled ones
+    SERVING = "serving"
+    REFUSED = "refused"
+
+
+class CompilationTable(Base):
+    """The compiled form of one version, where its package brings a compiler. See models/compiling.py."""
+
+    __tablename__ = "model_compilations"
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), primary_key=True)
+    state: Mapped[str] = mapped_column(default=CompilationState.WAITING)
+    reason: Mapped[str] = mapped_column(default="")  # why it was refused
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)  # of the proof
+    files: Mapped[list[Any]] = mapped_column(default=list)  # [{path, digest, size, executable}]
+    tools_id: Mapped[UUID | None] = mapped_column(ForeignKey("environments.id"))  # where the compiler runs
+    environment_id: Mapped[UUID | None] = mapped_column(ForeignKey("environments.id"))  # where its result does
+    worker_id: Mapped[UUID | None]  # the compiler's process, while it runs
+    lease_until: Mapped[datetime | None]  # until when a controller is at it
+    tries: Mapped[int] = mapped_column(default=0)  # how often the compiler was started
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
 class AliasTable(Base):
     """A name for a version. With a canary, that share of its calls goes to another version."""
 
@@ -74,6 +107,61 @@ class AliasTable(Base):
     canary_percent: Mapped[float] = mapped_column(default=0.0)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), onupdate=func.now())
+
+
+class ShadowTable(HasId, Base):
+    """A sample of an alias's calls goes to another version as well, whose answers nobody gets. See gateway/shadows.py.
+
+    Another version, or another tolerance, is another shadow: what was counted and kept belongs to one of them.
+    """
+
+    __tablename__ = "model_shadows"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["model_id", "alias"], ["model_aliases.model_id", "model_aliases.name"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("model_id", "alias"),
+    )
+    model_id: Mapped[UUID]
+    alias: Mapped[str]
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), index=True)
+    percent: Mapped[float]
+    tolerance: Mapped[float]  # of two numbers that count as equal, as a share of the larger
+
+
+class ShadowTallyTable(Base):
+    """What the comparisons of a shadow with one version came to. Gateways add to it every few seconds."""
+
+    __tablename__ = "shadow_tallies"
+    shadow_id: Mapped[UUID] = mapped_column(ForeignKey("model_shadows.id", ondelete="CASCADE"), primary_key=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), primary_key=True)
+    equal: Mapped[int] = mapped_column(default=0)
+    different: Mapped[int] = mapped_column(default=0)
+    primary_failed: Mapped[int] = mapped_column(default=0)
+    shadow_failed: Mapped[int] = mapped_column(default=0)
+    dropped: Mapped[int] = mapped_column(default=0)
+    primary_seconds: Mapped[float] = mapped_column(default=0.0)  # of the compared calls, as in model_traffic
+    primary_buckets: Mapped[list[int]] = mapped_column(default=list)
+    shadow_seconds: Mapped[float] = mapped_column(default=0.0)
+    shadow_buckets: Mapped[list[int]] = mapped_column(default=list)
+
+
+class ShadowDifferenceTable(Base):
+    """One call that a shadow answered otherwise, or failed to answer. The newest few are kept, for a while."""
+
+    __tablename__ = "shadow_differences"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    shadow_id: Mapped[UUID] = mapped_column(ForeignKey("model_shadows.id", ondelete="CASCADE"), index=True)
+    version_id: Mapped[UUID] = mapped_column(ForeignKey("model_versions.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    outcome: Mapped[str]  # different | shadow_failed
+    request_id: Mapped[str]
+    path: Mapped[str]  # of the first difference in the answers
+    request: Mapped[str]  # this and the answers: the beginning, if they are long
+    primary_status: Mapped[int]
+    primary_answer: Mapped[str]
+    shadow_status: Mapped[int]
+    shadow_answer: Mapped[str]
 
 
 class TrafficTable(Base):

@@ -94,7 +94,7 @@ def metrics(
     since = _floor(until - timedelta(minutes=minutes), step)
     shown = _numbers(session, model, version)
     tallies = _tallies(session, list(shown), since, until, step)
-    replicas = _replicas(session, list(shown))
+    replicas = replicas_of(session, list(shown))
     running = {one for one, found in replicas.items() if any(row.state in LIVE_REPLICA_STATES for row in found)}
     told = {version.id} if version else {*tallies, *running}
     nothing = [Tally() for _ in range(_step_count(since, until, step))]
@@ -156,7 +156,7 @@ def _tallies(
     return found
 
 
-def _replicas(session: Session, version_ids: Sequence[UUID]) -> dict[UUID, list[ReplicaTable]]:
+def replicas_of(session: Session, version_ids: Sequence[UUID]) -> dict[UUID, list[ReplicaTable]]:
     """Those that live, and the latest few of each."""
     age = func.row_number().over(partition_by=ReplicaTable.deployment_id, order_by=ReplicaTable.id.desc())
     known = (

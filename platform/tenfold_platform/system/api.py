@@ -11,7 +11,7 @@ from tenfold_platform.auth.permissions import Action
 from tenfold_platform.context import PublicCtx, UserCtx
 from tenfold_platform.routing import ANY_CREDENTIAL, PUBLIC, Router
 from tenfold_platform.system import service
-from tenfold_platform.system.schemas import DatabaseStatus, Health, Process, RedisStatus, SystemStatus
+from tenfold_platform.system.schemas import DatabaseStatus, Health, IsolationStatus, Process, RedisStatus, SystemStatus
 
 router = Router(tags=["system"])
 probe_router = Router()  # outside /api/v1
@@ -34,7 +34,7 @@ def get_system_status(ctx: UserCtx) -> SystemStatus:
         ],
         database=DatabaseStatus(ok=True, size_bytes=service.database_size(ctx.session)),
         redis=RedisStatus(ok=service.is_redis_up(ctx.settings.redis_url.get_secret_value())),
-        isolation="none",
+        isolation=IsolationStatus.model_validate(ctx.settings.find_isolation().to_json()),
         data_dir=str(ctx.settings.data_dir),
     )
 

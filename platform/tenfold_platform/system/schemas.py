@@ -24,12 +24,20 @@ class RedisStatus(BaseModel):
     ok: bool
 
 
+class IsolationStatus(BaseModel):
+    """How well user code is kept from the machine, and what keeps the machine from a better level."""
+
+    level: Literal["strict", "reduced", "none"]
+    network: Literal["none", "open"]
+    missing: list[str]
+
+
 class SystemStatus(BaseModel):
     version: str
     processes: list[Process]
     database: DatabaseStatus
     redis: RedisStatus
-    isolation: Literal["none"]
+    isolation: IsolationStatus
     data_dir: str
 
 

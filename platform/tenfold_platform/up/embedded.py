@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
@@ -105,10 +106,27 @@ class EmbeddedServer(ABC):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that nobody listens on now, and that no outgoing connection is given before it is used."""
+    for _ in range(_PORT_TRIES):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(_FIRST_PORT, _first_outgoing_port())))
+            return int(probe.getsockname()[1])
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _first_outgoing_port() -> int:
+    """Of those that the system gives to outgoing connections."""
+    with contextlib.suppress(OSError, ValueError):
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+        return max(first, _FIRST_PORT + 1)
+    return _USUAL_FIRST_OUTGOING_PORT
+
+
+_FIRST_PORT = 10_240
+_USUAL_FIRST_OUTGOING_PORT = 32_768
+_PORT_TRIES = 50
 
 
 def is_listening(port: int) -> bool:

@@ -24,7 +24,7 @@ from pathlib import Path
 import psycopg
 
 from tenfold_deploy.local import LocalScheduler
-from tenfold_deploy.scheduler import ReplicaState
+from tenfold_deploy.scheduler import Network, ReplicaState
 from tenfold_platform.auth.service import Bootstrap, bootstrap
 from tenfold_platform.db import make_engine, make_sessions
 from tenfold_platform.defaults import DISK_KEPT_FREE_BYTES, ENVIRONMENTS_KEPT_DAYS, MAX_PACKAGE_BYTES
@@ -65,8 +65,10 @@ class Options:
     console_url: str | None = None
     gateway_url: str | None = None
     allow_unisolated_code: bool = False
+    worker_network: Network | None = None
     studio_dir: Path | None = None
     python_downloads: bool = False
+    compile_models: bool = True
     environments_kept_days: int = ENVIRONMENTS_KEPT_DAYS
     egress_allow: str = ""
     max_package_bytes: int = MAX_PACKAGE_BYTES
@@ -200,7 +202,9 @@ class Supervisor:
                 "gateway_port": ports.gateway,
                 "studio_dir": options.studio_dir,
                 "allow_unisolated_code": options.allow_unisolated_code,
+                "worker_network": options.worker_network,
                 "python_downloads": options.python_downloads,
+                "compile_models": options.compile_models,
                 "environments_kept_days": options.environments_kept_days,
                 "egress_allow": options.egress_allow,
                 "max_package_bytes": options.max_package_bytes,
@@ -265,15 +269,16 @@ class Supervisor:
 
 
 def stop_workers(scheduler: LocalScheduler) -> None:
-    """Stops every worker of this installation, and waits for them."""
+    """Stops every worker of this installation, and what they were forked from, and waits for them."""
     handles = scheduler.adopt()
     for handle in handles:
         scheduler.stop(handle, WORKER_STOP_SECONDS)
     deadline = time.monotonic() + WORKER_STOP_SECONDS + 5
     while time.monotonic() < deadline:
         if all(seen.state == ReplicaState.EXITED for seen in scheduler.observe_all(handles)):
-            return
+            break
         time.sleep(0.05)
+    scheduler.end_zygotes()
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -52,10 +52,13 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("promote")(promote)
     group.command("canary")(canary)
+    group.command("shadow")(shadow)
     group.command("rollback")(rollback)
     group.command("compare")(compare)
     group.command("metrics")(metrics)
+    group.command("scale")(scale)
     group.command("restart")(restart)
+    group.command("serve-original")(serve_original)
     group.command("download")(download)
     group.command("lint")(lint)
     group.command("delete")(delete)
@@ -157,7 +160,15 @@ def show(name: ModelName, json: AsJson = False) -> None:
     if model.app_url:
         pairs.append(("App", model.app_url))
     canaries = about.get("canaries") or {}
+    if about["scaling"]["max"] > 1 or about["scaling"]["min"] == 0:
+        pairs.append(("Replicas", _scaling_line("It", about["scaling"])))
+    shown = about["production_version"] or about["latest_version"]
+    compiled = next((one.get("compiled") for one in versions if one["number"] == shown), None)
+    if compiled:
+        pairs.append(("Compiled", compiled["says"]))
     pairs += [("Canary", _canary_line(model.name, alias, one)) for alias, one in canaries.items()]
+    shadows = about.get("shadows") or {}
+    pairs += [("Shadow", _shadow_line(model.name, alias, one)) for alias, one in shadows.items()]
     print_pairs([*pairs, ("Try it", model.curl())])
     console.print()
     print_table(
@@ -209,6 +220,34 @@ def canary(
     told = {"version": version, "percent": percent}
     text = f"{name}@{alias} has no canary any more." if version is None else _canary_line(name, alias, told)
     console.print(text, markup=False)
+
+
+def shadow(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[
+        int | None, typer.Argument(help="The version's number. Without it: what was found so far.")
+    ] = None,
+    percent: Annotated[float, typer.Option(help="The share of the alias's calls, from 1 to 100.")] = 10.0,
+    alias: Annotated[str, typer.Option(help="The alias whose calls it gets as well.")] = "production",
+    tolerance: Annotated[
+        float | None, typer.Option(help="Of numbers that count as equal, as a share. [default: 1e-6]")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="End it, and delete what was found.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Send some of the calls to another version as well, and compare its answers. Callers get none of them.
+
+    Example: tenfold models shadow churn 4 --percent 10
+    """
+    model = Model(client(), name)
+    if off and version is not None:
+        raise InvalidInput("Name a version, or say --off.", hint="tenfold models shadow churn 4")
+    if version is None and not off:
+        _print_shadow_report(name, model.shadow_report(alias), as_json=json)
+        return
+    model.shadow(version, percent, alias, tolerance=tolerance)
+    told = {"version": version, "percent": percent}
+    console.print(f"{name}@{alias} has no shadow any more." if off else _shadow_line(name, alias, told), markup=False)
 
 
 def rollback(
@@ -281,10 +320,31 @@ def metrics(
     console.print(f"[dim]The last {minutes} minutes.[/]")
 
 
+def scale(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    least: Annotated[int | None, typer.Option("--min", help="Replicas at least; 0 lets it sleep.")] = None,
+    most: Annotated[int | None, typer.Option("--max", help="Replicas at most, while calls wait.")] = None,
+    idle: Annotated[int | None, typer.Option(help="Seconds without a call before it sleeps.")] = None,
+) -> None:
+    """How many replicas each running version of a model has, and whether it sleeps when nobody calls it.
+
+    Example: tenfold models scale churn --min 0 --max 3 --idle 600
+    """
+    workspace = client()
+    Model(workspace, name).scale(least, most, idle)
+    console.print(_scaling_line(name, workspace.get("models", name)["scaling"]), markup=False)
+
+
 def restart(name: ModelName) -> None:
     """Replace a version's replicas by new ones, without a call that fails."""
     model = client().model(name).restart()
     console.print(f"Version {model.version} of {model.name} gets new replicas.", markup=False)
+
+
+def serve_original(name: ModelName) -> None:
+    """Serve a version as it was deployed: its compiled form is taken back, without a call that fails."""
+    model = client().model(name).serve_original()
+    console.print(f"Version {model.version} of {model.name} is served as it was deployed.", markup=False)
 
 
 def download(
@@ -349,6 +409,56 @@ def _measured(deployment: Mapping[str, Any]) -> tuple[str, str]:
 
 def _canary_line(name: str, alias: str, told: Mapping[str, Any]) -> str:
     return f"{told['percent']:g} % of the calls of {name}@{alias} go to version {told['version']}."
+
+
+def _shadow_line(name: str, alias: str, told: Mapping[str, Any]) -> str:
+    return f"{told['percent']:g} % of the calls of {name}@{alias} go to version {told['version']} as well."
+
+
+def _print_shadow_report(name: str, report: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    console.print(_shadow_line(name, report["alias"], report), markup=False)
+    counts = ("compared", "equal", "different", "primary_failed", "shadow_failed", "dropped")
+    print_table(
+        ("answered by", *(count.replace("_", " ") for count in counts), "p95", "shadow's p95"),
+        (
+            (
+                line["version"],
+                *(line[count] for count in counts),
+                _seconds(line["primary"]["p95_seconds"]),
+                _seconds(line["shadow"]["p95_seconds"]),
+            )
+            for line in report["versions"]
+        ),
+        nothing="Nobody has called it since. Figures come a few seconds after the calls.",
+    )
+    if report["differences"]:
+        console.print()
+        print_table(
+            ("when", "request", "where", "asked", f"version {report['version']} said", "callers got"),
+            (
+                (
+                    ago(one["at"]),
+                    one["request_id"],
+                    one["path"] if one["outcome"] == "different" else "failed",
+                    _brief(one["request"]),
+                    _brief(one["shadow_answer"]),
+                    _brief(one["primary_answer"]),
+                )
+                for one in report["differences"]
+            ),
+            nothing="",
+        )
+
+
+def _scaling_line(name: str, told: Mapping[str, Any]) -> str:
+    if told["min"] == 0:
+        return f"{name} has up to {told['max']} replicas, and sleeps after {told['idle_seconds']} s without a call."
+    if told["min"] == told["max"]:
+        return f"{name} has {told['min']} replica{'s' if told['min'] != 1 else ''}."
+    return f"{name} has {told['min']} to {told['max']} replicas, as its calls need them."
 
 
 def _change_row(change: Mapping[str, Any], *, is_file: bool) -> tuple[Any, ...]:

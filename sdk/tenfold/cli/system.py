@@ -55,7 +55,8 @@ def status(data: DataOption = None, json: AsJson = False) -> None:
             ("Version", system["version"]),
             ("Database", f"{_ok(system['database'])}, {system['database']['size_bytes'] / 1e6:.1f} MB"),
             ("Redis", _ok(system["redis"])),
-            ("Isolation", system["isolation"]),
+            ("Isolation", f"{system['isolation']['level']}, network {system['isolation']['network']}"),
+            *(("", sentence) for sentence in system["isolation"]["missing"]),
             ("Data", system["data_dir"]),
         ]
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.errors import CannotPackage
-from tenfold.packaging import source
+from tenfold.packaging import compilers, source
 from tenfold.packaging.origins import MAIN, is_importable, is_of_python, pin_of_distribution, pins_of, with_own
 from tenfold.packaging.package import Package, own_python, write_package
 from tenfold.packaging.pickling import pickled
@@ -31,6 +31,7 @@ from tenfold.schema import Field, ModelSchema, Output
 
 ADAPTER = "sklearn_model.py"
 TEXT_READERS = ("CountVectorizer", "TfidfVectorizer", "HashingVectorizer")
+ENCODERS = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
 TRUSTED_ROOTS = ("sklearn", "numpy", "scipy")
 
 
@@ -71,6 +72,7 @@ def package_estimator(
         "methods": methods,
         "format_of_data": saved.format,
         **table.settings(),
+        "compiler": _compiler(table),
     }
     if (container := _container_of_all()) != "default":
         settings["transform_output"] = container
@@ -87,9 +89,15 @@ def package_estimator(
         requirements=with_own(pins, requirements),
         python_version=python or own_python(),
         description=description,
-        helpers=HELPERS,
+        helpers=(*HELPERS, *compilers.HELPERS),
         notes=notes,
     )
+
+
+def _compiler(table: Table) -> Mapping[str, Any]:
+    if table.input == "values":
+        return compilers.not_compiled("It reads texts, which the compiled form would split into words by other rules.")
+    return compilers.COMPILER
 
 
 # --- what it can do
@@ -263,30 +271,49 @@ def _first_step(estimator: Any) -> Any:
 
 
 def _columns_with_gaps(estimator: Any, columns: Sequence[str]) -> set[str]:
-    """The columns in which a value may be missing: every step takes it, or an imputer fills it before one does not."""
-    allowed = set(columns)
+    """The columns in which a value may be missing: every step takes it, or one fills it before another does not."""
+    return _gaps_through(estimator, list(columns))[0]
+
+
+def _gaps_through(estimator: Any, columns: list[str]) -> tuple[set[str], set[str]]:
+    """Of the columns those in which a value may be missing, and of these those that still lack it afterwards."""
+    allowed, open_ = set(columns), set(columns)
     for step in _steps(estimator):
-        if hasattr(step, "transformers_"):
-            allowed -= _refusing_gaps(step, list(columns))
-            return allowed  # what comes after sees other columns
-        if not _takes_gaps(step):
-            return set()
-        if type(step).__name__.endswith("Imputer"):
+        if not open_:
             break
-    return allowed
+        if hasattr(step, "transformers_"):
+            taken, left = _gaps_by_column(step, columns)
+        elif type(step).__name__ in ENCODERS:
+            taken, left = _gaps_encoded(step, columns)
+        else:
+            taken = set(columns) if _takes_gaps(step) else set()
+            left = set() if type(step).__name__.endswith("Imputer") else taken
+        allowed -= open_ - taken
+        open_ &= left & allowed
+    return allowed, open_
 
 
-def _refusing_gaps(step: Any, columns: list[str]) -> set[str]:
-    refusing: set[str] = set()
+def _gaps_by_column(step: Any, columns: list[str]) -> tuple[set[str], set[str]]:
+    taken, left = set(columns), set()
     for _, transformer, selected in step.transformers_:
         inside = _selected(selected, columns)
-        if transformer == "drop":
-            continue
         if isinstance(transformer, str):
-            refusing |= set(inside)
-        else:
-            refusing |= set(inside) - _columns_with_gaps(transformer, inside)
-    return refusing
+            left |= set(inside) if transformer == "passthrough" else set()
+            continue
+        allowed, open_ = _gaps_through(transformer, inside)
+        taken -= set(inside) - allowed
+        left |= open_
+    return taken, left
+
+
+def _gaps_encoded(step: Any, columns: list[str]) -> tuple[set[str], set[str]]:
+    """An encoder takes a missing value that it learned as a category, or where it takes any unknown one."""
+    is_learned = [any(one is None or one != one for one in known) for known in getattr(step, "categories_", [])]  # noqa: PLR0124
+    takes_unknown = getattr(step, "handle_unknown", "error") != "error"
+    taken = {name for name, learned in zip(columns, is_learned, strict=False) if learned or takes_unknown}
+    passes_on = type(step).__name__ == "OrdinalEncoder" and step.encoded_missing_value != step.encoded_missing_value
+    left = {name for name, learned in zip(columns, is_learned, strict=False) if learned and passes_on}
+    return taken, left & taken
 
 
 def _steps(estimator: Any) -> list[Any]:
@@ -298,6 +325,8 @@ def _steps(estimator: Any) -> list[Any]:
 
 
 def _takes_gaps(step: Any) -> bool:
+    if type(step).__name__ == "FunctionTransformer" and step.func is None and not step.validate:
+        return True  # columns that are passed on
     tags = getattr(step, "__sklearn_tags__", None)
     try:
         return bool(tags().input_tags.allow_nan) if callable(tags) else False

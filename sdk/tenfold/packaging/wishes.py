@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tenfold.errors import CannotPackage
+from tenfold.packaging import compilers
 from tenfold.packaging.config import CONFIG_NAME, read_config, write_config
 from tenfold.packaging.origins import requirement_name
 from tenfold.packaging.package import Package
@@ -24,6 +25,7 @@ RESOURCES = {
     "memory": (MEMORY, '"4Gi" or "512Mi"'),
     "accelerator": (re.compile(r"[A-Za-z0-9_-]+(:[0-9]+)?"), '"A10G" or "H100:2"'),
 }
+MOST_REPLICAS = 64
 MOST_BATCH_SIZE = 1_000_000
 MOST_WAIT_MS = 60_000
 
@@ -40,6 +42,28 @@ class Wishes:
     environment: str | None = None
     python: str | None = None
     requirements: Sequence[str] | None = None
+    replicas: int | tuple[int, int] | None = None
+    scale_to_zero: bool | int | None = None
+    compile: Literal["auto", "off"] = "auto"
+
+    @property
+    def may_sleep(self) -> bool:
+        """Whether it may have no replicas, as far as these say."""
+        return self.scale_to_zero is not False
+
+    def scaling(self) -> dict[str, int]:
+        """As `Model.scale` takes it; empty without a wish. One that may not sleep is to have 1 at least besides."""
+        wanted: dict[str, int] = {}
+        if self.replicas is not None:
+            bounds = self.replicas if isinstance(self.replicas, tuple) else (self.replicas, self.replicas)
+            wanted |= {"min": bounds[0], "max": bounds[1]}
+        if self.scale_to_zero is True:
+            wanted["min"] = 0
+        elif self.scale_to_zero is False:
+            wanted |= {"min": max(1, wanted["min"])} if "min" in wanted else {}
+        elif self.scale_to_zero is not None:
+            wanted |= {"min": 0, "idle": self.scale_to_zero}
+        return wanted
 
     def check(self) -> None:
         """Raises CannotPackage with everything that is wrong."""
@@ -51,6 +75,8 @@ class Wishes:
             *_wrong_name("environment", self.environment, '"nlp"'),
             *_wrong_python(self.python),
             *_wrong_requirements(self.requirements),
+            *_wrong_scaling(self.replicas, self.scale_to_zero),
+            *_wrong_compile(self.compile),
             *_beside_environment(self),
         ]
         if problems:
@@ -81,6 +107,10 @@ def _changes(config: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
     if wishes.batch is not None:
         batch = wishes.batch if wishes.batch == "off" else dict(wishes.batch)
         changes["runtime"] = {**_group(config, "runtime"), "batch": batch}
+    metadata = config.get("model_metadata") or {}
+    if wishes.compile == "off" and "compiler" in (metadata.get("tenfold") or {}):
+        off = compilers.not_compiled('It was deployed with compile="off".')
+        changes["model_metadata"] = {**metadata, "tenfold": {**metadata["tenfold"], "compiler": off}}
     if wishes.secrets:
         changes["secrets"] = {**dict.fromkeys(wishes.secrets), **_group(config, "secrets")}
     return changes
@@ -123,6 +153,25 @@ def _wrong_resources(given: object) -> list[tuple[str, str]]:
         elif key != "accelerator" and not float(re.sub("[^0-9.]", "", str(value))):
             problems.append((f"resources[{key!r}] is {value!r}, which is nothing.", f"Write {key} like {like}."))
     return problems
+
+
+def _wrong_scaling(replicas: object, scale_to_zero: object) -> list[tuple[str, str]]:
+    problems: list[tuple[str, str]] = []
+    if replicas is not None:
+        bounds = replicas if isinstance(replicas, tuple) else (replicas, replicas)
+        is_whole = len(bounds) == 2 and all(isinstance(one, int) and not isinstance(one, bool) for one in bounds)
+        if not is_whole or not 0 <= bounds[0] <= bounds[1] or not 1 <= bounds[1] <= MOST_REPLICAS:
+            hint = f"Write replicas=2, or replicas=(1, 4); at most {MOST_REPLICAS}."
+            problems.append((f"replicas is {replicas!r}.", hint))
+    is_idle = isinstance(scale_to_zero, int) and (isinstance(scale_to_zero, bool) or 1 <= scale_to_zero <= 86_400)
+    if scale_to_zero is not None and not is_idle:
+        hint = "Write scale_to_zero=True, or the seconds without a call, a whole number up to a day."
+        problems.append((f"scale_to_zero is {scale_to_zero!r}.", hint))
+    return problems
+
+
+def _wrong_compile(given: object) -> list[tuple[str, str]]:
+    return [] if given in ("auto", "off") else [(f"compile is {given!r}.", 'Write compile="auto" or compile="off".')]
 
 
 def _wrong_batch(given: object) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -93,6 +94,15 @@ def test_one_replica_comes_up_and_is_measured(world: World) -> None:
     assert len(world.scheduler.started) == 1
 
 
+def test_an_environment_without_bytecode_is_compiled_when_it_is_used(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, UUID]] = []
+    monkeypatch.setattr("tenfold_platform.engine.dispatch.send", lambda *message: sent.append(message))
+    world.passes()
+    assert sent == [("compile_environment", world.row().environment_id)]
+
+
 def test_a_restarted_controller_adopts_what_runs(world: World) -> None:
     world.passes()
     world.reconciler = world.new_reconciler()
@@ -178,3 +188,21 @@ def test_a_replica_without_a_row_is_stopped_then_forgotten(world: World) -> None
     assert world.scheduler.stopped == [world.scheduler.started[0].replica_id]
     world.reconciler.stop_strays()
     assert world.scheduler.adopt() == []
+
+
+def test_one_that_cannot_be_cleared_away_is_in_no_other_ones_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.want(3)
+    world.passes()
+    with transaction(world.sessions) as session:
+        session.delete(session.get_one(DeploymentTable, world.deployment.id))
+    stuck, *others = [spec.replica_id for spec in world.scheduler.started]
+    stop = world.scheduler.stop
+
+    def stop_others(handle: Any, grace_seconds: float) -> None:
+        if handle.replica_id == stuck:
+            raise RecursionError("as shutil.rmtree does")
+        stop(handle, grace_seconds)
+
+    monkeypatch.setattr(world.scheduler, "stop", stop_others)
+    world.reconciler.stop_strays()
+    assert sorted(world.scheduler.stopped) == sorted(others)

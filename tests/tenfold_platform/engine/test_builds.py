@@ -90,6 +90,27 @@ def test_a_second_message_does_nothing(world: World, monkeypatch: pytest.MonkeyP
     assert world.row().attempts == 1
 
 
+def test_what_a_build_left_uncompiled_is_compiled_after_it_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_rest(destination: Path, tools: Tools) -> bool:
+        assert world.row().state == EnvironmentState.READY
+        assert world.row().lease_owner is None
+        (destination / "bytecode").write_bytes(b"x" * 1_000_000)
+        return True
+
+    monkeypatch.setattr(builds, "compile_rest", compile_rest)
+    world.build()
+    assert (world.row().size_bytes or 0) >= 1_000_000
+
+    def no_reason(*_: Any) -> bool:
+        pytest.fail("it is compiled")
+
+    monkeypatch.setattr(builds, "is_compiled", lambda _: True)
+    monkeypatch.setattr(builds, "compile_rest", no_reason)
+    builds.complete_bytecode(world.sessions, world.folder, world.id, Tools())
+
+
 def test_what_somebody_else_holds_is_left_alone(world: World) -> None:
     world.change(state="building", lease_owner="engine:other", lease_until=func.now() + timedelta(seconds=20))
     world.build()

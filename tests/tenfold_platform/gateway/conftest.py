@@ -36,6 +36,7 @@ from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.gateway.app import GatewayApp
 from tenfold_platform.gateway.context import Gateway
+from tenfold_platform.gateway.direct import Direct
 from tenfold_platform.gateway.main import running
 from tenfold_platform.gateway.pool import PoolLimits
 from tenfold_platform.gateway.runner import RunnerLimits
@@ -505,7 +506,10 @@ async def _serve(
             port = bound.getsockname()[1]
             url = f"http://127.0.0.1:{port}"
             async with running(settings, limits=limits, runner_limits=runner_limits) as gateway:
-                server = make_server(GatewayApp(gateway), drain_seconds=5, max_message_bytes=settings.max_body_bytes)
+                app = GatewayApp(gateway)
+                server = make_server(
+                    app, shortcut=Direct(gateway, app), drain_seconds=5, max_message_bytes=settings.max_body_bytes
+                )
                 loop = asyncio.get_running_loop()
                 started.set_result(Running(url, port, gateway, server, loop, settings))
                 await server.serve(sockets=[bound])

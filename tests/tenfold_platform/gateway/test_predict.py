@@ -408,6 +408,32 @@ class TestLoad:
                 caller.join(10)
         assert len(worker.requests) == 6
 
+    def test_a_worker_that_puts_calls_together_gets_as_many_as_it_says(
+        self, serve, world, workspace, key, make_worker
+    ) -> None:
+        def tells_places(worker, header, payload, reply):
+            reply.ok(places=5)
+
+        worker = make_worker(tells_places)
+        world.served(workspace, worker)
+        running = serve(limits=PoolLimits(lookahead=0, queue_length=3))
+        with running.client(key, limits=httpx.Limits(max_connections=50)) as client:
+            assert "places" not in client.post(PATH, json={}).headers
+            worker.behaviour = when_let_go
+            statuses: list[int] = []
+            callers = [
+                threading.Thread(target=lambda: statuses.append(client.post(PATH, json={}).status_code))
+                for _ in range(10)
+            ]
+            for caller in callers:
+                caller.start()
+            running.wait_for(lambda gateway: len(statuses) == 2 and len(worker.requests) == 6)
+            assert running.gateway.pool.waiting == 3
+            worker.hold.set()
+            for caller in callers:
+                caller.join(10)
+        assert sorted(statuses) == [200] * 8 + [429] * 2
+
     def test_calls_go_to_the_replica_with_the_most_room(self, serve, world, workspace, key, make_worker) -> None:
         workers = [make_worker(when_let_go) for _ in range(2)]
         deployment = world.deployment(world.model(workspace, runtime={"predict_concurrency": 4}))
@@ -431,6 +457,7 @@ class TestTime:
     def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from tenfold_platform.gateway import calls
 
+        monkeypatch.setattr(calls, "CALL_SECONDS", 0.3)
         monkeypatch.setattr(calls.predict, "__kwdefaults__", {**calls.predict.__kwdefaults__, "timeout_seconds": 0.3})
 
     def test_a_model_that_hangs_is_cancelled_and_answered_504(self, serve, world, workspace, key, make_worker) -> None:

@@ -185,7 +185,7 @@ def test_versions_that_kept_their_origin_in_their_config(world: Any, engine: Eng
         )
         connection.execute(text("alter table model_versions drop column zoo_entry, drop column environment_name"))
         connection.execute(text("update alembic_version set version_num = '0002'"))
-    migrate(database_url)
+    migrate(database_url, "0003")
     with engine.connect() as connection:
         row = connection.execute(text("select zoo_entry, environment_name, config from model_versions")).one()
     assert tuple(row) == ("iris", "lab", {"model_metadata": {"tenfold": {"schema": {}}}})

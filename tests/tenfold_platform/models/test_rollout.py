@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from bisect import bisect_left
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from tenfold_platform.db import transaction
 from tenfold_platform.deployments.tables import DeploymentTable, ReplicaState, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
 from tenfold_platform.gateway.traffic import BOUNDS_SECONDS, Cell
-from tenfold_platform.models.tables import TrafficTable, VersionTable
+from tenfold_platform.models.tables import CompilationTable, TrafficTable, VersionTable
 from tenfold_platform.models.traffic import forget_old, percentile, step_for
 
 SCHEMA = {"form": "table", "fields": [{"name": "x", "type": "float"}], "output": {"kind": "regression"}}
@@ -118,6 +119,22 @@ def test_a_restart_marks_the_running_replicas_and_wants_one(world: Any, sessions
         assert session.scalars(select(ReplicaTable.draining_since)).one() is not None
 
 
+def test_the_original_takes_the_place_of_a_compiled_form(world: Any, sessions: sessionmaker[Session]) -> None:
+    world.create()
+    world.make_ready(1)
+    with transaction(sessions) as session:
+        deployment = session.scalars(select(DeploymentTable)).one()
+        session.add(ReplicaTable(deployment_id=deployment.id, state=ReplicaState.READY))
+        session.add(CompilationTable(version_id=deployment.version_id, state="serving", report={"rows": 500}))
+    answer = world.client.post(f"{world.url}/models/wine/versions/1/serve-original")
+    told = answer.json()["compiled"]
+    assert (answer.status_code, told["state"]) == (200, "refused")
+    assert told["says"].startswith("No. ")
+    assert told["says"].endswith(" asked for the original.")
+    with sessions() as session:
+        assert session.scalars(select(ReplicaTable.draining_since)).one() is not None
+
+
 def test_a_version_that_failed_cannot_be_restarted(world: Any, sessions: sessionmaker[Session]) -> None:
     world.create()
     with transaction(sessions) as session:
@@ -134,7 +151,7 @@ class TestTraffic:
         def write(number: int, minutes_ago: int, *calls: tuple[int, float]) -> None:
             cell = Cell()
             for status, seconds in calls:
-                cell.note(status, seconds)
+                cell.note(status, seconds, bisect_left(BOUNDS_SECONDS, seconds))
             with transaction(sessions) as session:
                 version = session.scalars(select(VersionTable).where(VersionTable.number == number)).one()
                 minute = clock().replace(second=0, microsecond=0) - timedelta(minutes=minutes_ago)
@@ -224,7 +241,7 @@ class TestTraffic:
         durations = [0.0007 * 1.01**index for index in range(1000)]
         cell = Cell()
         for seconds in durations:
-            cell.note(200, seconds)
+            cell.note(200, seconds, bisect_left(BOUNDS_SECONDS, seconds))
         exact = durations[min(999, int(share * 1000))]
         found = percentile(cell.buckets, share)
         assert found is not None

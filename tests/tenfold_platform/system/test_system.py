@@ -45,7 +45,7 @@ def test_status(operator, database_url, settings):
     assert (status["version"], status["redis"], status["isolation"], status["data_dir"]) == (
         version("tenfold"),
         {"ok": True},
-        "none",
+        settings.find_isolation().to_json(),
         str(settings.data_dir),
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,7 @@ def _numbers(value: Any, dtype: str, where: str) -> Any:
     if array.dtype == wanted:
         return array
     if array.dtype.kind == "O":
-        array = _with_gaps(array, where)
+        array = _with_gaps(array, dtype, where)
     kind = array.dtype.kind
     if kind not in "biuf":
         refuse(f"{where} holds {_first(array)}, and must hold {_said(dtype)}.")
@@ -141,10 +143,29 @@ def _numbers(value: Any, dtype: str, where: str) -> Any:
 def _plain_array(value: Any, where: str) -> Any:
     import numpy
 
+    if _holds_text(value):  # numpy would make texts of all values, each as long as the longest
+        value = _object_array(value, where)
     try:
         return numpy.asarray(value)
     except (ValueError, TypeError, OverflowError):
         refuse(f"{where} has rows of different lengths.")
+
+
+def _holds_text(value: Any) -> bool:
+    """Whether there is a text in lists in lists. Adding up is the quickest way to see that there are numbers alone."""
+    first = leaves = value
+    while isinstance(first, list) and first:
+        leaves = value if first is value else chain.from_iterable(leaves)
+        first = first[0]
+    if type(first) in (int, float):
+        with suppress(TypeError, OverflowError):
+            sum(leaves)
+            return False
+    return isinstance(value, list) and _has_text_in(value)
+
+
+def _has_text_in(values: Sequence[Any]) -> bool:
+    return any(_has_text_in(one) if isinstance(one, list) else isinstance(one, (str, bytes)) for one in values)
 
 
 def _object_array(value: Any, where: str) -> Any:
@@ -156,13 +177,13 @@ def _object_array(value: Any, where: str) -> Any:
         refuse(f"{where} has rows of different lengths.")
 
 
-def _with_gaps(array: Any, where: str) -> Any:
+def _with_gaps(array: Any, dtype: str, where: str) -> Any:
     """Numbers with nulls between them as floating-point numbers, where null is NaN."""
     import numpy
 
     for one in array.ravel():
         if one is not None and (isinstance(one, bool) or not isinstance(one, (int, float))):
-            refuse(f"{where} holds {shown(one)}, and must hold numbers.")
+            refuse(f"{where} holds {shown(one)}, and must hold {_said(dtype)}.")
     try:
         return array.astype(numpy.float64)
     except OverflowError:
@@ -217,6 +238,86 @@ def _check_batch(arrays: Mapping[str, Any], fields: Sequence[Mapping[str, Any]])
 
 def _is_file(value: Mapping[str, Any]) -> bool:
     return "b64" in value or {"name", "type", "data"} <= set(value)
+
+
+# --- calls that are answered together
+
+
+Call = Callable[[dict[str, Any]], Any]
+Answer = Callable[[dict[str, Any]], Any]
+Group = Mapping[int, dict[str, Any]]
+
+
+class Batches:
+    """Puts the arrays of several calls together and their outputs apart again, where both are known to be by row."""
+
+    def __init__(self, fields: Sequence[Mapping[str, Any]]) -> None:
+        self._fields = fields
+        self._counts: set[int] = set()
+        self._is_by_row = all((field.get("shape") or [0])[0] is None for field in fields)
+
+    def saw(self, outputs: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        """What a call with these arrays gave."""
+        count = _rows(arrays)
+        if all(getattr(output, "shape", ())[:1] == (count,) for output in outputs.values()):
+            self._counts.add(count)
+        else:
+            self._is_by_row = False
+
+    def results(self, bodies: Sequence[Any], call: Call, answer: Answer) -> list[Any]:
+        """The answer to each body, or what was raised for it, of one call for all that are alike.
+
+        `call` gives outputs by name for arrays by name; `answer` makes an answer of outputs.
+        """
+        results: list[Any] = [None] * len(bodies)
+        alike: dict[Any, dict[int, dict[str, Any]]] = {}
+        for index, body in enumerate(bodies):
+            try:
+                arrays = read_inputs(body, self._fields)
+                alike.setdefault(self._likeness(arrays, index), {})[index] = arrays
+            except Exception as error:
+                results[index] = error
+        for group in alike.values():
+            total = sum(map(_rows, group.values()))
+            # by chance an output may be as long as there are rows: it was seen to follow them, with another number
+            is_joined = len(group) > 1 and bool(self._counts - {total})
+            for index, result in (self._joined if is_joined else self._alone)(group, call, answer):
+                results[index] = result
+        return results
+
+    def _likeness(self, arrays: Mapping[str, Any], index: int) -> Any:
+        count = _rows(arrays)
+        if not self._is_by_row or not count or any(array.shape[:1] != (count,) for array in arrays.values()):
+            return index
+        return tuple((name, array.dtype, array.shape[1:]) for name, array in arrays.items())
+
+    def _alone(self, group: Group, call: Call, answer: Answer) -> Iterator[tuple[int, Any]]:
+        for index, arrays in group.items():
+            try:
+                outputs = call(arrays)
+                self.saw(outputs, arrays)
+                yield index, answer(outputs)
+            except Exception as error:
+                yield index, error
+
+    def _joined(self, group: Group, call: Call, answer: Answer) -> Iterator[tuple[int, Any]]:
+        import numpy
+
+        names = next(iter(group.values()))
+        joined = {name: numpy.concatenate([arrays[name] for arrays in group.values()]) for name in names}
+        outputs = call(joined)
+        self.saw(outputs, joined)
+        if not self._is_by_row:
+            raise ValueError("The outputs do not come by row.")
+        start = 0
+        for index, arrays in group.items():
+            end = start + _rows(arrays)
+            yield index, answer({name: output[start:end] for name, output in outputs.items()})
+            start = end
+
+
+def _rows(arrays: Mapping[str, Any]) -> int:
+    return max((array.shape[0] for array in arrays.values() if array.shape), default=0)
 
 
 # --- answers

@@ -49,6 +49,9 @@ class Model:
         self._preprocess = None if is_function else getattr(self._inner, "preprocess", None)
         if callable(self._preprocess):
             self.preprocess = self._prepared
+        if not is_function and not callable(self._preprocess) and callable(getattr(self._inner, "predict_batch", None)):
+            self.rows_are_independent = getattr(self._inner, "rows_are_independent", False)
+            self.predict_batch = self._batched
         for name in () if is_function else PASSED_ON:
             if callable(getattr(self._inner, name, None)):
                 setattr(self, name, getattr(self._inner, name))
@@ -63,6 +66,31 @@ class Model:
 
     async def _later(self, result: Any) -> Any:
         return answered(await result)
+
+    def _batched(self, bodies: list[Any]) -> list[Any]:
+        """What the class's own predict_batch gives for the bodies that can be read: each the only argument, or the
+        arguments by name.
+        """
+        names = [field["name"] for field in self._schema["fields"]]
+        results: list[Any] = [None] * len(bodies)
+        read: dict[int, Any] = {}
+        for index, body in enumerate(bodies):
+            try:
+                arguments = self._arguments(body)
+                if len(names) > 1:
+                    read[index] = arguments
+                elif arguments:
+                    read[index] = arguments[0] if isinstance(arguments, list) else arguments[names[0]]
+                else:  # the function's own default
+                    results[index] = self.predict(body)
+            except Exception as error:
+                results[index] = error
+        given = self._inner.predict_batch(list(read.values())) if read else []
+        if len(given) != len(read):
+            raise ValueError(f"predict_batch was given {len(read)} bodies and returned {len(given)} results.")
+        for index, result in zip(read, given):  # noqa: B905 (of one length)
+            results[index] = answered(result)
+        return results
 
     def _prepared(self, inputs: Any) -> Any:
         return self._called(self._preprocess, inputs)

@@ -18,6 +18,8 @@ DTYPES = {"tensor(string)": "object", "tensor(float)": "float32", "tensor(double
 
 
 class Model:
+    rows_are_independent = True
+
     def __init__(self, config: dict[str, Any], data_dir: str) -> None:
         self._about = config["model_metadata"]["tenfold"]
         self._tables = TableReader(self._about)
@@ -28,9 +30,16 @@ class Model:
         self._session = open_session(self._data)
 
     def predict(self, inputs: Any) -> dict[str, Any]:
-        feeds, count = self._feeds(inputs)
+        return self._answer(*self._tables.columns(inputs))
+
+    def predict_batch(self, bodies: list[Any]) -> list[Any]:
+        """What predict gives for each, or raises; of one look at the rows of all."""
+        return self._tables.batch_columns(bodies, self._answer)
+
+    def _answer(self, columns: dict[str, list[Any]], count: int) -> dict[str, Any]:
         if not count:
             return {"predictions": []}
+        feeds = self._feeds(columns, count)
         about = self._about
         if "several" in about:
             results = self._session.run(about["several"], feeds)
@@ -43,14 +52,12 @@ class Model:
         classes = about["classes"]
         return {"predictions": plain(labels), "probabilities": rows_of(shares, classes), "classes": classes}
 
-    def _feeds(self, body: Any) -> tuple[dict[str, Any], int]:
-        """The arrays by the names of the model's inputs, and the number of rows."""
+    def _feeds(self, columns: dict[str, list[Any]], count: int) -> dict[str, Any]:
+        """The arrays by the names of the model's inputs."""
         wanted = self._session.get_inputs()
         if len(wanted) == 1 and self._about["input"] == "array" and wanted[0].shape[1:] != [1]:
-            table = self._tables.read(body)
-            return {wanted[0].name: table}, len(table)
-        columns, count = self._tables.columns(body)
-        return {one.name: column_of(one, columns[one.name], count) for one in wanted}, count
+            return {wanted[0].name: self._tables.table(columns, count)}
+        return {one.name: column_of(one, columns[one.name], count) for one in wanted}
 
 
 def column_of(wanted: Any, values: list[Any], count: int) -> Any:

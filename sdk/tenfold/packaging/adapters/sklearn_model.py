@@ -14,8 +14,24 @@ from typing import Any
 
 from ._tables import TableReader, plain
 
+LARGEST_SHARE = (
+    "RandomForestClassifier",
+    "ExtraTreesClassifier",
+    "LogisticRegression",
+    "LogisticRegressionCV",
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "GaussianNB",
+    "LinearDiscriminantAnalysis",
+)
+"""Estimators that predict the class of the largest probability, so that one of the two need not be asked for."""
+
+CLOSE = 1e-9
+
 
 class Model:
+    rows_are_independent = True
+
     def __init__(self, config: dict[str, Any], data_dir: str) -> None:
         self._data = Path(data_dir)
         self._about = config["model_metadata"]["tenfold"]
@@ -27,10 +43,19 @@ class Model:
             import sklearn
 
             sklearn.set_config(transform_output=self._about["transform_output"])
-        self._estimator = self._read()
+        warnings.filterwarnings("ignore", message=".*feature names.*", category=UserWarning)
+        self._estimator = Estimator(self._read(), self._about["methods"])
 
     def predict(self, inputs: Any) -> dict[str, Any]:
-        return answer_of(self._estimator, self._tables.read(inputs), self._about["methods"])
+        answer: dict[str, Any] = self._estimator.answer(self._tables.read(inputs))
+        return answer
+
+    def predict_batch(self, bodies: list[Any]) -> list[Any]:
+        """What predict gives for each, or raises; of one look at the rows of all."""
+        results = self._tables.batch(bodies, self._estimator.answer)
+        if self._estimator.is_by_output:
+            raise ValueError("The probabilities come by output, not by row.")
+        return results
 
     def _read(self) -> Any:
         if self._about["format_of_data"] == "skops":
@@ -53,15 +78,46 @@ def import_skops() -> Any:
     return skops.io
 
 
-def answer_of(estimator: Any, table: Any, methods: dict[str, str]) -> dict[str, Any]:
-    """What the estimator says about the rows, as plain lists."""
-    if not len(table):
-        return {"predictions": []}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*feature names.*", category=UserWarning)
-        answer = {"predictions": plain(getattr(estimator, methods["predictions"])(table))}
-        if "probabilities" in methods:
-            answer["probabilities"] = plain(getattr(estimator, methods["probabilities"])(table))
-    if getattr(estimator, "classes_", None) is not None:
-        answer["classes"] = plain(estimator.classes_)
-    return answer
+class Estimator:
+    """What an estimator says about rows, as plain lists. What two of its methods would do twice is done once."""
+
+    def __init__(self, estimator: Any, methods: dict[str, str]) -> None:
+        self._asked = estimator
+        self._before: Any = None
+        self.is_by_output = False  # its probabilities: a list of what each of several outputs gives
+        self._classes: Any = getattr(estimator, "classes_", None)
+        kind = type(estimator)
+        is_pipeline = (kind.__module__, kind.__name__) == ("sklearn.pipeline", "Pipeline")
+        if "probabilities" in methods and is_pipeline and len(estimator.steps) > 1:
+            self._before, self._asked = estimator[:-1], estimator[-1]
+        self._predict = getattr(self._asked, methods["predictions"])
+        self._share = getattr(self._asked, methods["probabilities"]) if "probabilities" in methods else None
+        kind = type(self._asked)
+        of_sklearn = kind.__module__.partition(".")[0] == "sklearn"
+        self._decides = of_sklearn and self._share is not None and kind.__name__ in LARGEST_SHARE
+
+    def answer(self, table: Any) -> dict[str, Any]:
+        if not len(table):
+            return {"predictions": []}
+        if self._before is not None:
+            table = self._before.transform(table)
+        shares: Any = None if self._share is None else self._share(table)
+        predicted = self._largest(shares) if self._decides else None
+        answer = {"predictions": plain(self._predict(table) if predicted is None else predicted)}
+        if shares is not None:
+            self.is_by_output = isinstance(shares, list)
+            answer["probabilities"] = plain(shares)
+        if self._classes is not None:
+            answer["classes"] = plain(self._classes)
+        return answer
+
+    def _largest(self, shares: Any) -> Any:
+        """The classes with the largest shares; None where that is too close to call, or there are several outputs."""
+        if isinstance(shares, list) or shares.shape[1] != len(self._classes) or shares.shape[1] < 2:
+            return None
+        best = shares.argmax(axis=1)
+        ordered = shares.copy()
+        ordered.partition(shares.shape[1] - 2, axis=1)
+        if (ordered[:, -1] - ordered[:, -2]).min() < CLOSE:
+            return None
+        return self._classes.take(best, axis=0)

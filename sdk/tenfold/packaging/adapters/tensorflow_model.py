@@ -12,14 +12,17 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from ._tensors import answer_of, flattened, read_example, read_inputs
+from ._tensors import Batches, answer_of, flattened, read_example, read_inputs
 
 
 class Model:
+    rows_are_independent = True
+
     def __init__(self, config: dict[str, Any], data_dir: str) -> None:
         self._data = Path(data_dir)
         self._about = config["model_metadata"]["tenfold"]
         self._fields = self._about["schema"]["fields"]
+        self._batches = Batches(self._fields)
         self._call: Any = None
 
     def load(self) -> None:
@@ -30,7 +33,17 @@ class Model:
             self._call(example)  # the first call compiles and allocates
 
     def predict(self, inputs: Any) -> dict[str, Any]:
-        return answer_of(self._call(read_inputs(inputs, self._fields)), self._about)
+        arrays = read_inputs(inputs, self._fields)
+        outputs = self._call(arrays)
+        self._batches.saw(outputs, arrays)
+        return self._answer(outputs)
+
+    def predict_batch(self, bodies: list[Any]) -> list[Any]:
+        """What predict gives for each, or raises; of one call with the rows of all that are alike."""
+        return self._batches.results(bodies, self._call, self._answer)
+
+    def _answer(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        return answer_of(outputs, self._about)
 
     # SavedModel
 

@@ -16,14 +16,17 @@ from typing import Any
 import torch
 
 from ._architecture import build
-from ._tensors import answer_of, flattened, read_example, read_inputs
+from ._tensors import Batches, answer_of, flattened, read_example, read_inputs
 
 
 class Model:
+    rows_are_independent = True
+
     def __init__(self, config: dict[str, Any], data_dir: str) -> None:
         self._data = Path(data_dir)
         self._about = config["model_metadata"]["tenfold"]
         self._fields = self._about["schema"]["fields"]
+        self._batches = Batches(self._fields)
         self._dtypes = {field["name"]: getattr(torch, field["dtype"]) for field in self._fields}
         self._device = torch.device("cpu")
         self._module: Any = None
@@ -35,9 +38,21 @@ class Model:
             self._called(example)  # the first call compiles and allocates
 
     def predict(self, inputs: Any) -> dict[str, Any]:
-        results = self._called(read_inputs(inputs, self._fields))
-        outputs = flattened(results, torch.is_tensor)
-        return answer_of({name: as_array(value) for name, value in outputs.items()}, self._about)
+        arrays = read_inputs(inputs, self._fields)
+        outputs = self._outputs(arrays)
+        self._batches.saw(outputs, arrays)
+        return self._answer(outputs)
+
+    def predict_batch(self, bodies: list[Any]) -> list[Any]:
+        """What predict gives for each, or raises; of one call with the rows of all that are alike."""
+        return self._batches.results(bodies, self._outputs, self._answer)
+
+    def _answer(self, outputs: dict[str, Any]) -> dict[str, Any]:
+        return answer_of(outputs, self._about)
+
+    def _outputs(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        found = flattened(self._called(arrays), torch.is_tensor)
+        return {name: as_array(value) for name, value in found.items()}
 
     def _read(self) -> Any:
         kind = self._about["format_of_data"]

@@ -38,6 +38,7 @@ export const routes: RouteObject[] = [
               { path: "apps/:app/:tab", lazy: () => import("./apps/AppPage") },
               { path: "runs", lazy: () => import("./runs/RunList") },
               { path: "runs/:run", lazy: () => import("./runs/RunPage") },
+              { path: "load", lazy: () => import("./load/LoadPage") },
               { path: "environments", lazy: () => import("./environments/EnvironmentList") },
               { path: "environments/:environment", lazy: () => import("./environments/EnvironmentPage") },
               { path: "secrets", lazy: () => import("./secrets/SecretsPage") },

@@ -15,6 +15,7 @@ import type {
   EnvironmentItem,
   Invitation,
   Key,
+  Load,
   LogPage,
   Member,
   Model,
@@ -32,6 +33,8 @@ import type {
   Scope,
   Secret,
   Session,
+  ShadowDifference,
+  ShadowReport,
   SystemStatus,
   User,
   Version,
@@ -81,8 +84,15 @@ export function workspaceApi(workspace: string) {
     models: (cursor?: string | null, signal?: AbortSignal) =>
       send<Page<ModelSummary>>("GET", `${root}/models`, { query: { cursor, limit: 200 }, signal }),
     model: (name: string, signal?: AbortSignal) => send<Model>("GET", model(name), { signal }),
-    changeModel: (name: string, change: { description?: string; tags?: string[] }) =>
-      send<Model>("PATCH", model(name), { body: change }),
+    changeModel: (
+      name: string,
+      change: {
+        description?: string;
+        tags?: string[];
+        replicas?: { min?: number; max?: number };
+        idle_seconds?: number;
+      },
+    ) => send<Model>("PATCH", model(name), { body: change }),
     deleteModel: (name: string) => send<void>("DELETE", model(name)),
     versions: (name: string, cursor?: string | null, signal?: AbortSignal) =>
       send<Page<Version>>("GET", `${model(name)}/versions`, { query: { cursor, limit: 100 }, signal }),
@@ -96,14 +106,32 @@ export function workspaceApi(workspace: string) {
       send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}`),
     restartVersion: (name: string, number: number) =>
       send<Version>("POST", `${version(name, number)}/restart`),
+    serveOriginal: (name: string, number: number) =>
+      send<Version>("POST", `${version(name, number)}/serve-original`),
     setCanary: (name: string, alias: string, number: number, percent: number) =>
       send<Model>("PUT", `${model(name)}/aliases/${segment(alias)}/canary`, {
         body: { version: number, percent },
       }),
     deleteCanary: (name: string, alias: string) =>
       send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}/canary`),
+    shadowReport: (name: string, alias: string, signal?: AbortSignal) =>
+      send<ShadowReport>("GET", `${model(name)}/aliases/${segment(alias)}/shadow`, { signal }),
+    shadowDifferences: (name: string, alias: string, signal?: AbortSignal) =>
+      send<{ items: ShadowDifference[] }>(
+        "GET",
+        `${model(name)}/aliases/${segment(alias)}/shadow/differences`,
+        { signal },
+      ),
+    setShadow: (
+      name: string,
+      alias: string,
+      shadow: { version: number; percent: number; tolerance: number },
+    ) => send<Model>("PUT", `${model(name)}/aliases/${segment(alias)}/shadow`, { body: shadow }),
+    deleteShadow: (name: string, alias: string) =>
+      send<Model>("DELETE", `${model(name)}/aliases/${segment(alias)}/shadow`),
     modelMetrics: (name: string, minutes: number, signal?: AbortSignal) =>
       send<ModelMetrics>("GET", `${model(name)}/metrics`, { query: { minutes }, signal }),
+    load: (signal?: AbortSignal) => send<Load>("GET", `${root}/load`, { signal }),
     compareVersions: (name: string, from: number, to: number, signal?: AbortSignal) =>
       send<Comparison>("GET", `${model(name)}/compare`, { query: { from, to }, signal }),
     versionPackageUrl: (name: string, number: number) => `${PREFIX}${version(name, number)}/package`,

@@ -142,6 +142,41 @@ export function useModelMetrics(model: string, minutes: number) {
   });
 }
 
+const shadowKey = (workspace: string, model: string, alias: string) => [
+  workspace,
+  "model",
+  model,
+  "shadow",
+  alias,
+];
+
+export function useShadowReport(model: string, alias: string) {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: shadowKey(workspace.name, model, alias),
+    queryFn: ({ signal }) => api.shadowReport(model, alias, signal),
+    refetchInterval: 5_000,
+  });
+}
+
+export function useShadowDifferences(model: string, alias: string) {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [...shadowKey(workspace.name, model, alias), "differences"],
+    queryFn: async ({ signal }) => (await api.shadowDifferences(model, alias, signal)).items,
+    refetchInterval: 5_000,
+  });
+}
+
+export function useLoad() {
+  const { api, workspace } = usePlace();
+  return useQuery({
+    queryKey: [workspace.name, "load"],
+    queryFn: ({ signal }) => api.load(signal),
+    refetchInterval: 3_000,
+  });
+}
+
 export function useComparison(model: string, from: number | null, to: number | null) {
   const { api, workspace } = usePlace();
   return useQuery({

@@ -630,6 +630,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/load": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Load
+         * @description What every model has to do now: calls, queues, replicas, memory.
+         */
+        get: operations["get_load"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/members": {
         parameters: {
             query?: never;
@@ -739,6 +759,54 @@ export interface paths {
         post?: never;
         /** Remove Canary */
         delete: operations["remove_canary"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Shadow
+         * @description How often the shadow's answers were the same, and how fast both were.
+         */
+        get: operations["get_shadow"];
+        /**
+         * Set Shadow
+         * @description Sends a share of the alias's calls to another version as well, and compares. Promoting that version ends it.
+         */
+        put: operations["set_shadow"];
+        post?: never;
+        /**
+         * Remove Shadow
+         * @description What was found is deleted with it.
+         */
+        delete: operations["remove_shadow"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}/shadow/differences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Shadow Differences
+         * @description The newest calls that the shadow answered otherwise, with what was asked and both answers.
+         */
+        get: operations["list_shadow_differences"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -927,6 +995,28 @@ export interface paths {
          * @description New replicas in the place of the running ones, which answer until those can: no call fails.
          */
         post: operations["restart_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/models/{model}/versions/{number}/serve-original": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Serve Original
+         * @description Takes a compiled form back, or stops making one: the version is served as it was deployed from now on.
+         *
+         *     Replicas are replaced as in a restart: no call fails.
+         */
+        post: operations["serve_original"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1399,6 +1489,34 @@ export interface components {
             /** To */
             to: number;
         };
+        /**
+         * Compiled
+         * @description The other form of a version, which answers alike and faster.
+         */
+        Compiled: {
+            /**
+             * Reason
+             * @description why the version is served as it was deployed
+             */
+            reason: string;
+            /**
+             * Report
+             * @description of the proof: rows compared; largest_difference of two numbers, as a share of their size (of a ten-thousandth of a typical one's for those that are smaller; of probabilities as it is); largest_relative_difference, as a share of the larger of the two, however small; precision; inputs, the type of number that it computes with; size_bytes; microseconds of a call with one row and with many
+             */
+            report: {
+                [key: string]: unknown;
+            };
+            /**
+             * Says
+             * @description in a sentence, whether it is served and how far it is
+             */
+            says: string;
+            /**
+             * State
+             * @description waiting | tools | converting | building | switching | serving | refused
+             */
+            state: string;
+        };
         /** ConsoleToken */
         ConsoleToken: {
             /**
@@ -1520,6 +1638,11 @@ export interface components {
         };
         /** Deployment */
         Deployment: {
+            /**
+             * Asleep Since
+             * @description when it went to sleep; the next call wakes it
+             */
+            asleep_since: string | null;
             /** Desired Replicas */
             desired_replicas: number;
             /** Failures */
@@ -1528,7 +1651,10 @@ export interface components {
             replicas: components["schemas"]["Replica"][];
             /** Retry At */
             retry_at: string | null;
-            /** Status */
+            /**
+             * Status
+             * @description stopped | asleep | starting | running | unhealthy
+             */
             status: string;
             /** Unhealthy Reason */
             unhealthy_reason: string;
@@ -1539,6 +1665,17 @@ export interface components {
             files: components["schemas"]["AppFile"][];
             /** Revision */
             revision: number;
+        };
+        /** Durations */
+        Durations: {
+            /** Mean Seconds */
+            mean_seconds: number | null;
+            /** P50 Seconds */
+            p50_seconds: number | null;
+            /** P95 Seconds */
+            p95_seconds: number | null;
+            /** P99 Seconds */
+            p99_seconds: number | null;
         };
         /** Environment */
         Environment: {
@@ -1740,6 +1877,24 @@ export interface components {
             /** Release */
             release: number;
         };
+        /**
+         * IsolationStatus
+         * @description How well user code is kept from the machine, and what keeps the machine from a better level.
+         */
+        IsolationStatus: {
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "strict" | "reduced" | "none";
+            /** Missing */
+            missing: string[];
+            /**
+             * Network
+             * @enum {string}
+             */
+            network: "none" | "open";
+        };
         /** Key */
         Key: {
             /**
@@ -1823,6 +1978,83 @@ export interface components {
             deployable: boolean;
             /** Notes */
             notes: components["schemas"]["LintNote"][];
+        };
+        /**
+         * Load
+         * @description Of each version that runs, sleeps, or was called of late. What waits and is worked on is seconds old.
+         */
+        Load: {
+            /** Lines */
+            lines: components["schemas"]["LoadLine"][];
+            /**
+             * Queue Length
+             * @description how many calls may wait for one version, in each gateway
+             */
+            queue_length: number;
+            /**
+             * Window Seconds
+             * @description how far back requests, durations and errors reach
+             */
+            window_seconds: number;
+        };
+        /**
+         * LoadLine
+         * @description What one version has to do now. Memory is that of its largest replica.
+         */
+        LoadLine: {
+            /**
+             * Cold Start Seconds
+             * @description of the newest replica that became ready
+             */
+            cold_start_seconds: number | null;
+            /** Desired Replicas */
+            desired_replicas: number;
+            /**
+             * Failed
+             * @description answered 5xx within the window
+             */
+            failed: number;
+            /**
+             * In Flight
+             * @description calls that replicas work on
+             */
+            in_flight: number;
+            /** Memory Bytes */
+            memory_bytes: number | null;
+            /** Memory Limit Bytes */
+            memory_limit_bytes: number;
+            /** Model */
+            model: string;
+            /** P95 Seconds */
+            p95_seconds: number | null;
+            /** Peak Memory Bytes */
+            peak_memory_bytes: number | null;
+            /** Ready Replicas */
+            ready_replicas: number;
+            /**
+             * Refused
+             * @description answered 4xx within the window: the caller's fault
+             */
+            refused: number;
+            /** Requests Per Second */
+            requests_per_second: number;
+            /**
+             * Shadow Of
+             * @description aliases that it is the shadow of: calls for it are waiting or worked on, and not in its requests
+             */
+            shadow_of: string[];
+            /**
+             * Status
+             * @description stopped | asleep | starting | running | unhealthy
+             */
+            status: string;
+            /** Version */
+            version: number;
+            /**
+             * Waiting
+             * @description calls in the queue, of all gateways
+             */
+            waiting: number;
         };
         /** LogLine */
         LogLine: {
@@ -1913,9 +2145,17 @@ export interface components {
             name: string;
             /** Production Version */
             production_version: number | null;
+            scaling: components["schemas"]["Scaling"];
             /** Schema */
             schema: {
                 [key: string]: unknown;
+            };
+            /**
+             * Shadows
+             * @description by alias
+             */
+            shadows: {
+                [key: string]: components["schemas"]["Shadow"];
             };
             /** Status */
             status: string;
@@ -1992,6 +2232,13 @@ export interface components {
             name: string;
             /** Production Version */
             production_version: number | null;
+            /**
+             * Shadows
+             * @description by alias
+             */
+            shadows: {
+                [key: string]: components["schemas"]["Shadow"];
+            };
             /** Status */
             status: string;
             /** Tags */
@@ -2341,10 +2588,17 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             /**
+             * Forked
+             * @description it was forked from a process that had its libraries loaded
+             */
+            forked: boolean;
+            /**
              * Id
              * Format: uuid
              */
             id: string;
+            /** @description null before its process was started */
+            isolation: components["schemas"]["ReplicaIsolation"] | null;
             /** Load Seconds */
             load_seconds: number | null;
             /**
@@ -2362,6 +2616,37 @@ export interface components {
             started_at: string | null;
             /** State */
             state: string;
+        };
+        /**
+         * ReplicaIsolation
+         * @description How well a replica is kept from the machine that it runs on, and what keeps that from a better level.
+         */
+        ReplicaIsolation: {
+            /**
+             * Level
+             * @description strict | reduced | none
+             */
+            level: string;
+            /** Missing */
+            missing: string[];
+            /**
+             * Network
+             * @description what it reaches of the machine's network: none | open
+             */
+            network: string;
+        };
+        /**
+         * Replicas
+         * @description How many replicas each running version has; one that is not said stays as it is.
+         */
+        Replicas: {
+            /** Max */
+            max?: number | null;
+            /**
+             * Min
+             * @description 0: it sleeps when nobody calls it
+             */
+            min?: number | null;
         };
         /**
          * Role
@@ -2449,6 +2734,21 @@ export interface components {
             trigger: string;
             /** Worklet */
             worklet: string;
+        };
+        /**
+         * Scaling
+         * @description How many replicas each running version of a model has, and when it sleeps.
+         */
+        Scaling: {
+            /** Idle Seconds */
+            idle_seconds: number;
+            /** Max */
+            max: number;
+            /**
+             * Min
+             * @description 0: it sleeps when nobody calls it, and the next call wakes it
+             */
+            min: number;
         };
         /** SchemaField */
         SchemaField: {
@@ -2603,6 +2903,146 @@ export interface components {
              */
             value: string;
         };
+        /** SetShadow */
+        SetShadow: {
+            /**
+             * Percent
+             * @default 10
+             */
+            percent: number;
+            /**
+             * Tolerance
+             * @description of two numbers that count as equal, as a share of the larger one
+             * @default 0.000001
+             */
+            tolerance: number;
+            /** Version */
+            version: number;
+        };
+        /**
+         * Shadow
+         * @description A version that this share of an alias's calls is sent to as well. Its answers are compared, and go to nobody.
+         */
+        Shadow: {
+            /** Percent */
+            percent: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Tolerance */
+            tolerance: number;
+            /** Version */
+            version: number;
+        };
+        /**
+         * ShadowDifference
+         * @description One call that the shadow answered otherwise. Of long requests and answers only the beginning is kept.
+         */
+        ShadowDifference: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "different" | "shadow_failed";
+            /**
+             * Path
+             * @description of the first difference, as in `predictions[3].label`; `$` for all of the answer
+             */
+            path: string;
+            /** Primary Answer */
+            primary_answer: string;
+            /** Primary Status */
+            primary_status: number;
+            /** Request */
+            request: string;
+            /** Request Id */
+            request_id: string;
+            /** Shadow Answer */
+            shadow_answer: string;
+            /** Shadow Status */
+            shadow_status: number;
+            /**
+             * Version
+             * @description which answered the caller
+             */
+            version: number;
+        };
+        /** ShadowDifferences */
+        ShadowDifferences: {
+            /**
+             * Items
+             * @description the newest first
+             */
+            items: components["schemas"]["ShadowDifference"][];
+        };
+        /**
+         * ShadowLine
+         * @description The sampled calls that one version answered. Those that were compared are equal or different.
+         */
+        ShadowLine: {
+            /** Compared */
+            compared: number;
+            /** Different */
+            different: number;
+            /**
+             * Dropped
+             * @description not sent to the shadow: it was busy or not up, too large, a stream
+             */
+            dropped: number;
+            /** Equal */
+            equal: number;
+            /** @description of the compared calls, from when a replica was asked for to its answer */
+            primary: components["schemas"]["Durations"];
+            /**
+             * Primary Failed
+             * @description answered 5xx: not sent to the shadow
+             */
+            primary_failed: number;
+            shadow: components["schemas"]["Durations"];
+            /**
+             * Shadow Failed
+             * @description which the shadow answered 5xx, late, or not at all
+             */
+            shadow_failed: number;
+            /**
+             * Version
+             * @description which answered the callers
+             */
+            version: number;
+        };
+        /**
+         * ShadowReport
+         * @description What a shadow has come to so far. Gateways add to it every few seconds.
+         */
+        ShadowReport: {
+            /** Alias */
+            alias: string;
+            /** Percent */
+            percent: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Tolerance */
+            tolerance: number;
+            /** Version */
+            version: number;
+            /** Versions */
+            versions: components["schemas"]["ShadowLine"][];
+        };
         /** SignInBody */
         SignInBody: {
             /** Email */
@@ -2649,11 +3089,7 @@ export interface components {
             /** Data Dir */
             data_dir: string;
             database: components["schemas"]["DatabaseStatus"];
-            /**
-             * Isolation
-             * @constant
-             */
-            isolation: "none";
+            isolation: components["schemas"]["IsolationStatus"];
             /** Processes */
             processes: components["schemas"]["Process"][];
             redis: components["schemas"]["RedisStatus"];
@@ -2744,6 +3180,12 @@ export interface components {
         UpdateModel: {
             /** Description */
             description?: string | null;
+            /**
+             * Idle Seconds
+             * @description without a call, before a version that may have no replica sleeps
+             */
+            idle_seconds?: number | null;
+            replicas?: components["schemas"]["Replicas"] | null;
             /** Tags */
             tags?: string[] | null;
         };
@@ -2778,6 +3220,8 @@ export interface components {
             /** Aliases */
             aliases: string[];
             app: components["schemas"]["AppLink"] | null;
+            /** @description null where the package brings no compiler */
+            compiled: components["schemas"]["Compiled"] | null;
             /** Config */
             config: {
                 [key: string]: unknown;
@@ -4230,6 +4674,35 @@ export interface operations {
             };
         };
     };
+    get_load: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Load"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     list_members: {
         parameters: {
             query?: {
@@ -4622,6 +5095,138 @@ export interface operations {
             };
         };
     };
+    get_shadow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowReport"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    set_shadow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetShadow"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    remove_shadow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Model"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    list_shadow_differences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShadowDifferences"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
     compare_versions: {
         parameters: {
             query: {
@@ -4963,6 +5568,38 @@ export interface operations {
         };
     };
     restart_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description An error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    serve_original: {
         parameters: {
             query?: never;
             header?: never;

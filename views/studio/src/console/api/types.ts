@@ -27,8 +27,8 @@ export type Access = Schemas["Access"];
 export type RunState = Schemas["RunState"];
 export type StageState = "waiting" | "running" | "done" | "reused" | "skipped" | "failed";
 export type VersionState = "pending" | "building" | "starting" | "ready" | "failed";
-export type ModelStatus = "stopped" | "starting" | "running" | "unhealthy" | "failed" | "building";
-export type DeploymentStatus = "stopped" | "starting" | "running" | "unhealthy";
+export type ModelStatus = "stopped" | "asleep" | "starting" | "running" | "unhealthy" | "failed" | "building";
+export type DeploymentStatus = "stopped" | "asleep" | "starting" | "running" | "unhealthy";
 export type ReplicaState = "pending" | "starting" | "loading" | "ready" | "draining" | "stopped" | "failed";
 export type EnvironmentState = "pending" | "resolving" | "building" | "ready" | "failed";
 export type ReleaseState = "preparing" | "ready" | "failed";
@@ -129,6 +129,16 @@ export type PrunedWheelCache = Schemas["PrunedWheelCache"];
 export type PackageFile = Schemas["PackageFile"];
 export type Warning = string | { path?: string; message: string; hint?: string };
 
+/** `report` is of the proof: empty until there is one. */
+export type Compiled = Narrow<
+  Schemas["Compiled"],
+  {
+    report: {
+      microseconds?: { original: number[]; compiled: number[] };
+    };
+  }
+>;
+
 export type Version = Narrow<
   Schemas["Version"],
   {
@@ -140,6 +150,7 @@ export type Version = Narrow<
     files: PackageFile[];
     environment: EnvironmentSummary | null;
     deployment: Deployment | null;
+    compiled: Compiled | null;
   }
 >;
 
@@ -147,7 +158,13 @@ export type ModelMetrics = Schemas["ModelMetrics"];
 export type TrafficTotals = Schemas["TrafficTotals"];
 export type TrafficPoint = Schemas["TrafficPoint"];
 export type TrafficLine = Schemas["TrafficLine"];
+export type Load = Schemas["Load"];
+export type LoadLine = Schemas["LoadLine"];
 export type Canary = Schemas["Canary"];
+export type Shadow = Schemas["Shadow"];
+export type ShadowReport = Schemas["ShadowReport"];
+export type ShadowLine = Schemas["ShadowLine"];
+export type ShadowDifference = Schemas["ShadowDifference"];
 export type Change = Narrow<Schemas["Change"], { before?: Json; after?: Json }>;
 export type PackageFileChange = Schemas["PackageFileChange"];
 export type Comparison = Narrow<
@@ -224,4 +241,5 @@ export type Run = Narrow<
 >;
 
 export type ProcessStatus = Schemas["Process"];
+export type Isolation = Schemas["IsolationStatus"] | Schemas["ReplicaIsolation"];
 export type SystemStatus = Schemas["SystemStatus"];

@@ -76,7 +76,7 @@ function CanaryForm({
           label="Version"
           data-autofocus
           allowDeselect={false}
-          data={candidates.map(option)}
+          data={candidates.map(candidateOption)}
           value={String(version)}
           onChange={(value) => value && setVersion(Number(value))}
         />
@@ -116,7 +116,8 @@ function CanaryForm({
   );
 }
 
-function option({ number, deployment, created_by }: Version) {
+/** A version that is ready, as a choice of a list. */
+export function candidateOption({ number, deployment, created_by }: Version) {
   const notes = [deployment?.status === "running" ? "running" : "starts when chosen", created_by].filter(
     Boolean,
   );

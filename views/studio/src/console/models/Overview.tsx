@@ -16,6 +16,7 @@ import {
   IconArrowBackUp,
   IconArrowsSplit2,
   IconArrowUp,
+  IconCopy,
   IconDots,
   IconPencil,
   IconX,
@@ -31,7 +32,9 @@ import { formatNumber } from "../ui/format";
 import { Facts, Section } from "../ui/Page";
 import { Ago } from "../ui/Time";
 import { CanaryDialog } from "./Canary";
+import { Scale } from "./Scale";
 import { SchemaTable } from "./SchemaTable";
+import { ShadowDialog, Shadows } from "./Shadow";
 import { modelCall } from "./snippets";
 
 export function Overview({ model }: { model: Model }) {
@@ -41,6 +44,7 @@ export function Overview({ model }: { model: Model }) {
         <About model={model} />
         <Aliases model={model} />
       </SimpleGrid>
+      <Shadows model={model} />
       <CallFrom call={modelCall(model.endpoint, model.schema, model.example ?? undefined)} />
       <SchemaTable schema={model.schema} />
     </Stack>
@@ -55,6 +59,7 @@ function About({ model }: { model: Model }) {
         <Facts
           facts={[
             ["Endpoint", <CopyLine key="endpoint" text={model.endpoint} label="Copy the endpoint" />],
+            ["Replicas", <Scale key="replicas" model={model} />],
             ["Created", <Ago key="created" at={model.created_at} />],
             ["Updated", <Ago key="updated" at={model.updated_at} />],
             ...(model.tags.length > 0
@@ -145,6 +150,7 @@ function Description({ model }: { model: Model }) {
 
 function Aliases({ model }: { model: Model }) {
   const [canaryOf, setCanaryOf] = useState<string | null>(null);
+  const [shadowOf, setShadowOf] = useState<string | null>(null);
   const aliases = Object.entries(model.aliases).sort(
     ([a], [b]) => Number(b === "production") - Number(a === "production") || a.localeCompare(b),
   );
@@ -164,11 +170,13 @@ function Aliases({ model }: { model: Model }) {
                 alias={alias}
                 number={number}
                 onCanary={() => setCanaryOf(alias)}
+                onShadow={() => setShadowOf(alias)}
               />
             ))}
           </Table.Tbody>
         </Table>
       )}
+      {shadowOf && <ShadowDialog model={model} alias={shadowOf} onClose={() => setShadowOf(null)} />}
       {canaryOf && <CanaryDialog model={model} alias={canaryOf} onClose={() => setCanaryOf(null)} />}
     </Section>
   );
@@ -179,16 +187,19 @@ function AliasRow({
   alias,
   number,
   onCanary,
+  onShadow,
 }: {
   model: Model;
   alias: string;
   number: number;
   onCanary: () => void;
+  onShadow: () => void;
 }) {
   const { api, workspace } = usePlace();
   const rights = useRights();
   const confirm = useConfirm();
   const canary = model.canaries[alias];
+  const shadow = model.shadows[alias];
   const versions = `/w/${workspace.name}/models/${model.name}/versions`;
   const remove = useAction({
     run: () => api.deleteAlias(model.name, alias),
@@ -252,6 +263,15 @@ function AliasRow({
             </Anchor>
           </Text>
         )}
+        {shadow && (
+          <Text size="xs" c="dimmed">
+            {formatNumber(shadow.percent)} % also to{" "}
+            <Anchor component={Link} inherit to={`${versions}/${shadow.version}`}>
+              version {shadow.version}
+            </Anchor>
+            , its shadow
+          </Text>
+        )}
       </Table.Td>
       <Table.Td ta="right" w={56}>
         {rights.write && (
@@ -283,6 +303,9 @@ function AliasRow({
                   </Menu.Item>
                 </>
               )}
+              <Menu.Item leftSection={<IconCopy size={15} />} onClick={onShadow}>
+                {shadow ? "Change the shadow" : "Compare another version on its calls"}
+              </Menu.Item>
               <Menu.Divider />
               <Menu.Item color="red" leftSection={<IconX size={15} />} onClick={() => void askRemove()}>
                 Remove the alias {alias}

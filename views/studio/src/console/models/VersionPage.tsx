@@ -25,11 +25,12 @@ import {
   IconRefresh,
   IconSearch,
 } from "@tabler/icons-react";
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
 import { useVersionEvents } from "../api/event-stream";
 import { useModel, usePlace, useRights, useVersion, useVersionFile } from "../api/queries";
 import type {
+  Compiled,
   Deployment,
   EnvironmentSummary,
   InstalledPackage,
@@ -43,6 +44,7 @@ import { Editor } from "../ui/Editor";
 import { Files } from "../ui/Files";
 import { isReadable } from "../ui/file-tree";
 import { formatBytes, formatSeconds, plural } from "../ui/format";
+import { IsolationBadge } from "../ui/Isolation";
 import { LogViewer } from "../ui/LogViewer";
 import { Facts, Page, Section } from "../ui/Page";
 import { Stages } from "../ui/Stages";
@@ -191,7 +193,11 @@ function VersionScreen({ model: name, version }: { model: string; version: Versi
               </>
             }
           >
-            <About version={version} root={root} />
+            <About
+              version={version}
+              root={root}
+              serveOriginal={canAct ? () => void actions.serveOriginal() : undefined}
+            />
           </Section>
           <Section title="Replicas" flush>
             <Replicas deployment={version.deployment} />
@@ -276,7 +282,15 @@ function Warnings({ warnings }: { warnings: Warning[] }) {
   );
 }
 
-function About({ version, root }: { version: Version; root: string }) {
+function About({
+  version,
+  root,
+  serveOriginal,
+}: {
+  version: Version;
+  root: string;
+  serveOriginal: (() => void) | undefined;
+}) {
   const { environment } = version;
   return (
     <Facts
@@ -319,10 +333,53 @@ function About({ version, root }: { version: Version; root: string }) {
               ] as [string, string],
             ]
           : []),
+        ...(version.compiled
+          ? [
+              [
+                "Compiled",
+                <CompiledForm key="compiled" compiled={version.compiled} serveOriginal={serveOriginal} />,
+              ] as [string, ReactNode],
+            ]
+          : []),
         ["Ready", <Ago key="ready" at={version.ready_at} fallback="not yet" />],
       ]}
     />
   );
+}
+
+function CompiledForm({
+  compiled: { state, says, report },
+  serveOriginal,
+}: {
+  compiled: Compiled;
+  serveOriginal: (() => void) | undefined;
+}) {
+  const { microseconds } = report;
+  return (
+    <Stack gap={4} align="flex-start">
+      <Text size="sm" style={{ overflowWrap: "anywhere" }}>
+        {says}
+        {state === "serving" && microseconds && (
+          <Text span c="dimmed" size="xs">
+            {" "}
+            {Math.round(microseconds.compiled[0] ?? 0)} µs for one row instead of{" "}
+            {Math.round(microseconds.original[0] ?? 0)}.
+          </Text>
+        )}
+      </Text>
+      {state !== "refused" && serveOriginal && (
+        <Button size="compact-xs" variant="subtle" onClick={serveOriginal}>
+          Serve the original
+        </Button>
+      )}
+    </Stack>
+  );
+}
+
+function whyNone(deployment: Deployment | null): string {
+  if (deployment?.desired_replicas) return "None yet; one is on its way.";
+  if (deployment?.status === "asleep") return "None: it sleeps, and the next call wakes it.";
+  return "None: this version is stopped.";
 }
 
 function Replicas({ deployment }: { deployment: Deployment | null }) {
@@ -330,7 +387,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
   if (replicas.length === 0) {
     return (
       <Text p="lg" size="sm" c="dimmed">
-        None{deployment?.desired_replicas ? " yet; one is on its way." : ": this version is stopped."}
+        {whyNone(deployment)}
       </Text>
     );
   }
@@ -341,6 +398,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
           <Table.Tr>
             <Table.Th>State</Table.Th>
             <Table.Th>Started</Table.Th>
+            <Table.Th>Isolation</Table.Th>
             <Table.Th ta="right">Cold start</Table.Th>
             <Table.Th ta="right">Memory</Table.Th>
           </Table.Tr>
@@ -359,6 +417,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
               <Table.Td>
                 <Ago at={replica.started_at} />
               </Table.Td>
+              <Table.Td>{replica.isolation && <IsolationBadge isolation={replica.isolation} />}</Table.Td>
               <Table.Td ta="right">
                 {formatSeconds(replica.cold_start_seconds)}
                 {replica.load_seconds !== null && (

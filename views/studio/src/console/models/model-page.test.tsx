@@ -133,6 +133,27 @@ describe("metrics", () => {
   });
 });
 
+describe("the replicas", () => {
+  it("are said in words, and changed to none while nobody calls", async () => {
+    server.on("PATCH /models/iris", model({ scaling: { min: 0, max: 1, idle_seconds: 600 } }));
+    const at = openConsole("/w/default/models/iris");
+
+    await at.user.click(await screen.findByRole("button", { name: "Change how many replicas it has" }));
+    const dialog = within(await screen.findByRole("dialog"));
+    await at.user.click(dialog.getByLabelText(/Sleep when nobody calls it/));
+    const minutes = dialog.getByRole("textbox", { name: "After minutes without a call" });
+    await at.user.clear(minutes);
+    await at.user.type(minutes, "10");
+    await at.user.click(dialog.getByRole("button", { name: "Save" }));
+
+    expect(await screen.findByText("Replicas saved")).toBeVisible();
+    expect(server.last("PATCH /models/iris")?.body).toEqual({
+      replicas: { min: 0, max: 1 },
+      idle_seconds: 600,
+    });
+  });
+});
+
 describe("a canary", () => {
   it("is started with a version and a share", async () => {
     server.on("PUT /models/iris/aliases/production/canary", model());
@@ -211,5 +232,31 @@ describe("comparing versions", () => {
     expect(at.path()).toBe("/w/default/models/iris/compare?from=2&to=1");
     await screen.findByText("2.4.6");
     expect(server.last("GET /models/iris/compare")?.query.get("from")).toBe("2");
+  });
+});
+
+describe("a version that has a compiled form", () => {
+  const serving = { state: "serving", reason: "", says: "Yes: equal on 500 rows (float64).", report: {} };
+  const refused = { ...serving, state: "refused", says: "No. ada asked for the original." };
+
+  it("says so, and can be served as it was deployed", async () => {
+    server
+      .on("GET /models/iris/versions/2", { ...version(2), compiled: serving })
+      .on("POST /models/iris/versions/2/serve-original", { ...version(2), compiled: refused });
+    const { user } = openConsole("/w/default/models/iris/versions/2");
+
+    expect(await screen.findByText("Yes: equal on 500 rows (float64).")).toBeVisible();
+    await user.click(screen.getByRole("button", { name: "Serve the original" }));
+    const asked = await screen.findByRole("dialog");
+    await user.click(within(asked).getByRole("button", { name: "Serve the original" }));
+    await vi.waitFor(() => expect(server.last("POST /models/iris/versions/2/serve-original")).toBeDefined());
+  });
+
+  it("offers nothing where the original is served", async () => {
+    server.on("GET /models/iris/versions/2", { ...version(2), compiled: refused });
+    openConsole("/w/default/models/iris/versions/2");
+
+    expect(await screen.findByText("No. ada asked for the original.")).toBeVisible();
+    expect(screen.queryByRole("button", { name: "Serve the original" })).toBeNull();
   });
 });

@@ -39,12 +39,19 @@ export function useVersionActions(model: string, version: Version, production: n
     failed: "Could not restart it",
   });
 
+  const serveOriginal = useAction({
+    run: () => api.serveOriginal(model, number),
+    done: `Version ${number} is served as it was deployed; it answers meanwhile`,
+    failed: "Could not take the compiled form back",
+  });
+
   return {
     isProduction,
     isRollback,
     promoteTitle,
-    isOn: (version.deployment?.desired_replicas ?? 0) > 0,
-    isBusy: setAlias.isPending || start.isPending || stop.isPending || restart.isPending,
+    isOn: (version.deployment?.desired_replicas ?? 0) > 0 || version.deployment?.status === "asleep",
+    isBusy:
+      setAlias.isPending || start.isPending || stop.isPending || restart.isPending || serveOriginal.isPending,
     start: () => start.mutate(),
     restart: () => restart.mutate(),
     async promote() {
@@ -56,6 +63,14 @@ export function useVersionActions(model: string, version: Version, production: n
         action: isRollback ? "Roll back" : "Promote",
       });
       if (isSure) setAlias.mutate("production");
+    },
+    async serveOriginal() {
+      const isSure = await confirm({
+        title: `Serve version ${number} as it was deployed?`,
+        body: "Its compiled form is taken back for good; a later deploy is compiled again. No call fails meanwhile.",
+        action: "Serve the original",
+      });
+      if (isSure) serveOriginal.mutate();
     },
     async alias(name: string) {
       setAlias.mutate(name);

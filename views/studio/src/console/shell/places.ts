@@ -2,6 +2,7 @@
 
 import {
   type Icon,
+  IconActivity,
   IconBoxModel2,
   IconCpu,
   IconHistory,
@@ -29,6 +30,7 @@ export const ROOMS: readonly Room[] = [
   { path: "zoo", title: "Zoo", icon: IconPlanet, letter: "z", needs: "write" },
   { path: "apps", title: "Apps", icon: IconLayoutDashboard, letter: "a" },
   { path: "runs", title: "Runs", icon: IconHistory, letter: "r", needs: "operate" },
+  { path: "load", title: "Load", icon: IconActivity, letter: "l", needs: "operate" },
   { path: "environments", title: "Environments", icon: IconStack2, letter: "e", needs: "operate" },
   { path: "secrets", title: "Secrets", icon: IconLock, letter: "p", needs: "write" },
   { path: "keys", title: "Keys", icon: IconKey, letter: "k", needs: "write" },

@@ -4,6 +4,7 @@ import { useAction, useSystemStatus, useWheelCache } from "../api/queries";
 import type { ProcessStatus, SystemStatus } from "../api/types";
 import { CopyIcon } from "../ui/Copy";
 import { formatBytes } from "../ui/format";
+import { isolationMeaning, isolationName } from "../ui/Isolation";
 import { Facts, Page, Section } from "../ui/Page";
 import { StateBadge } from "../ui/StateBadge";
 import { Loaded, PageLoading } from "../ui/States";
@@ -55,11 +56,11 @@ function Status({ status }: { status: SystemStatus }) {
           <Text fw={650} size="lg" mt={2}>
             {isolationName(status.isolation)}
           </Text>
-          <Text size="xs" c="dimmed" mt={4}>
-            {status.isolation === "none"
-              ? "Models run as the same user as Tenfold: deploy only code that you trust."
-              : "Models run apart from Tenfold."}
-          </Text>
+          {isolationMeaning(status.isolation).map((sentence) => (
+            <Text key={sentence} size="xs" c="dimmed" mt={4}>
+              {sentence}
+            </Text>
+          ))}
         </Section>
       </SimpleGrid>
       <Section title="Processes" flush>
@@ -178,8 +179,4 @@ function Processes({ processes }: { processes: ProcessStatus[] }) {
       </Table>
     </Box>
   );
-}
-
-function isolationName(isolation: string): string {
-  return isolation === "none" ? "None" : isolation;
 }
