@@ -349,7 +349,7 @@ def test_one_that_fills_the_disk_is_stopped(
 
 @pytest.mark.parametrize(
     "line",
-    ["--index-url http://elsewhere", "-e .", "word @ file:///etc/passwd", "word==1.0 ; x @ y", "/etc/passwd", "word"],
+    ["--no-binary word", "-e .", "word @ file:///etc/passwd", "word==1.0 ; x @ y", "/etc/passwd", "word"],
 )
 def test_a_lock_that_foreign_code_wrote_holds_versions_only(line: str) -> None:
     good = "word==1.0 ; python_version >= '3.9' \\\n    --hash=sha256:00\n"
@@ -452,13 +452,13 @@ def test_a_wheel_for_another_machine_does_not_keep_the_source_from_being_built(
 
 
 def test_the_relay_hands_out_what_pages_name_and_nothing_else() -> None:
-    relay = Relay(["https://me:word@one.example/simple", "file:///srv/two"], ["https://three.example/links"], {})
-    assert relay.find("/index/0/numpy/") == ("https://me:word@one.example/simple/numpy/", True)
+    relay = Relay(["https://me:word@one.example/pages", "file:///srv/two"], ["https://three.example/links"], {})
+    assert relay.find("/index/0/numpy/") == ("https://me:word@one.example/pages/numpy/", True)
     assert relay.find("/index/1/numpy/") == ("file:///srv/two/numpy/index.html", True)
     assert relay.find("/links/0/") == ("https://three.example/links", True)
     for path in ("/", "/index/2/numpy/", "/index/0/../", "/index/0/a/b/", "/file/00/x", "/links/0/x", "http://x/"):
         assert relay.find(path) is None, path
-    origin = "https://one.example/simple/numpy/"
+    origin = "https://one.example/pages/numpy/"
     page = b"<a href='../../n-1.whl#sha256=00'>n</a><A HREF=\"https://other.example/n-2.whl\">"
     page += b"<a href='file:///etc/passwd'>p</a>"
     text = relay.rewritten(page, "text/html", origin).decode()
@@ -495,12 +495,12 @@ def test_the_relay_answers_so_many_callers_at_a_time_and_no_more(
 
 def test_credentials_go_to_their_index_only() -> None:
     machine = {
-        "UV_INDEX": "mine=https://one.example/simple",
+        "UV_INDEX": "mine=https://one.example/pages",
         "UV_INDEX_MINE_USERNAME": "me",
         "UV_INDEX_MINE_PASSWORD": "w",
     }
-    (address,) = with_credentials(["https://one.example/simple"], machine)
-    assert address == "https://me:w@one.example/simple"
+    (address,) = with_credentials(["https://one.example/pages"], machine)
+    assert address == "https://me:w@one.example/pages"
     relay = Relay([address], [], {"NETRC": "/nowhere"})
     asked = relay.request("https://one.example/file.whl", {}, "GET")
     assert asked.get_header("Authorization") == f"Basic {base64.b64encode(b'me:w').decode()}"
