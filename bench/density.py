@@ -1,6 +1,7 @@
 """How much memory models take that are alive at once: so many small scikit-learn models, each its own.
 
     python bench/density.py --models 50
+    python bench/density.py --models 50 --packed    # they share workers (`packed=True`)
 
 Memory is the proportional set size (what processes share counts in shares), of the workers with their supervisors, and
 of everything else that `tenfold up` runs. All models answer before they are counted.
@@ -49,7 +50,7 @@ def main() -> None:
         models, took, seen = [], [], []
         for number in range(options.models):
             began = time.perf_counter()
-            models.append(deploy(client, number))
+            models.append(deploy(client, number, packed=options.packed))
             took.append(time.perf_counter() - began)
             if number + 1 in {1, 10, options.models}:
                 seen.append(memory(installation, models))
@@ -61,7 +62,7 @@ def main() -> None:
     )
 
 
-def deploy(client: tenfold.Client, number: int) -> tuple[Any, Any, Any]:
+def deploy(client: tenfold.Client, number: int, *, packed: bool) -> tuple[Any, Any, Any]:
     """A deployed model, the one it was made from, and some rows."""
     from sklearn.datasets import load_breast_cancer
     from sklearn.linear_model import LogisticRegression
@@ -71,7 +72,8 @@ def deploy(client: tenfold.Client, number: int) -> tuple[Any, Any, Any]:
     columns, target = load_breast_cancer(return_X_y=True)
     chosen = np.random.default_rng(number).choice(len(columns), 400, replace=False)
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(columns[chosen], target[chosen])
-    deployed = client.deploy(model, f"small-{number}", example=columns[:2], app=False, progress=quiet())
+    options = {"app": False, "progress": quiet(), "packed": packed}
+    deployed = client.deploy(model, f"small-{number}", example=columns[:2], **options)
     return deployed, model, columns[:5]
 
 
@@ -87,6 +89,7 @@ def memory(installation: Installation, models: list[tuple[Any, Any, Any]]) -> Me
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=50)
+    parser.add_argument("--packed", action="store_true", help="let them share workers")
     return parser.parse_args()
 
 

@@ -75,15 +75,22 @@ SLOW_PLACES = (
     "tenfold_deploy/test_local",
 )
 
-# files that take minutes go first, so that no worker is left with one when the others are done
+# files that take minutes go first, the longest at the head, so that no worker is left with one when the others are done
 LONGEST = (
-    "tests/zoo/",
-    "tests/frameworks/",
-    "tests/tenfold_runtime/",
+    "e2e/test_under_load",
     "e2e/test_zoo",
-    "e2e/test_wrong_deploys",
     "e2e/test_style_transfer",
+    "e2e/test_wrong_deploys",
     "e2e/test_up",
+    "e2e/test_compiled",
+    "e2e/test_rollout",
+    "frameworks/test_transformers",
+    "frameworks/test_torch",
+    "frameworks/",
+    "e2e/",
+    "tests/zoo/",
+    "tenfold_runtime/",
+    "tenfold_deploy/",
 )
 
 numbers = itertools.count(1)
@@ -96,7 +103,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         starts_servers = not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
         if starts_servers or any(place in item.nodeid for place in SLOW_PLACES):
             item.add_marker("slow")
-    items.sort(key=lambda item: not any(place in item.nodeid for place in LONGEST))
+    items.sort(key=lambda item: next((at for at, place in enumerate(LONGEST) if place in item.nodeid), len(LONGEST)))
 
 
 @pytest.hookimpl(wrapper=True)

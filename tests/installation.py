@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
+
+from tenfold.client import Client
+from tenfold.credentials import Profile
+
+from .waiting import wait_for
 
 WHEELS = Path.home() / ".cache" / "uv"
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +99,11 @@ class Installation:
             timeout=60,
         )
 
+    def client(self) -> Client:
+        """The SDK's, as whoever started it."""
+        told = self.profile
+        return Client(Profile(told["url"], told["key"], "default", told["gateway_url"]))
+
     def pids(self) -> dict[str, int]:
         """Of the platform's processes, as they are now."""
         with psycopg.connect(self.database_url) as connection:
@@ -118,17 +126,6 @@ class Installation:
 
     def tenfold(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run(TENFOLD, *arguments, check=check)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60, every: float = 0.1) -> Any:
-    """The condition's first truthy value. Fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"{condition} was not met within {seconds} s"
-        time.sleep(every)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The systems that are compared: how each is installed, started and asked. `SYSTEMS` has them all.
 
-Each is started for one workload and gives contestants: ways to ask it (one by one, in batches, with binary bodies).
-What cannot be installed or started is a contestant with the reason.
+Each is started for one workload and gives contestants: ways to ask it (one by one, in batches, with binary bodies),
+each of them started when it is asked for. What cannot be installed or started is a contestant with the reason.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,9 @@ READY_SECONDS = 120
 
 @dataclass
 class Contestant:
-    """One way to ask one system. `pids` are its processes; those that `may_pause` stand still for the others."""
+    """One way to ask one system. `pids` are its processes; those that `may_pause` stand still for the others. `began`:
+    when its server was started, as `time.perf_counter` tells it.
+    """
 
     name: str
     call: Call | None = None
@@ -39,11 +42,12 @@ class Contestant:
     may_pause: bool = True
     log: Path | None = None
     problem: str = ""
+    began: float = 0.0
     results: dict[int, list[Result]] = field(default_factory=dict)
     cpu_ms: dict[int, list[float]] = field(default_factory=dict)
 
-    def wait_until_right(self, workload: Workload) -> None:
-        """Until it gives the right answer; else says why it does not, in `problem`."""
+    def wait_until_right(self, workload: Workload, every: float = 0.1) -> None:
+        """Until it gives the right answer, asking so often (seconds); else says why it does not, in `problem`."""
         said = ""
 
         def is_right() -> bool:
@@ -63,7 +67,7 @@ class Contestant:
         if self.problem:
             return
         try:
-            wait_for(lambda: is_right() or not self.pids(), READY_SECONDS, "no right answer")
+            wait_for(lambda: is_right() or not self.pids(), READY_SECONDS, "no right answer", every)
         except TimeoutError:
             self.problem = said
         if not self.pids():
@@ -79,6 +83,15 @@ class Contestant:
 
 
 @dataclass(frozen=True)
+class Server:
+    """One that was started: its processes, the file it logs to, and when."""
+
+    pids: Callable[[], set[int]]
+    log: Path
+    began: float
+
+
+@dataclass(frozen=True)
 class Bench:
     """What systems are started with. What is entered in `stack` ends with the workload."""
 
@@ -91,27 +104,25 @@ class Bench:
     def python(self, name: str, *requirements: str) -> Path:
         return environment(self.cache, name, [*model_requirements(), *requirements])
 
-    def start(self, name: str, arguments: Sequence[str | Path], **env: str) -> tuple[Callable[[], set[int]], Path]:
-        """Starts a server in a folder of its own; its processes, and the file it logs to."""
+    def start(self, name: str, arguments: Sequence[str | Path], **env: str) -> Server:
+        """Starts a server in a folder of its own."""
         folder = self.folder / f"{self.workload.name}-{name}"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         variables = {
             "PYTHONPATH": str(SERVERS), "BENCH_WORKLOAD": self.workload.name, "BENCH_FOLDER": str(self.workload.folder),
         }  # fmt: skip
-        log = folder / "log"
+        log, began = folder / "log", time.perf_counter()
         child = self.stack.enter_context(
             process([str(part) for part in arguments], cwd=folder, log=log, env=variables | env)
         )
-        return lambda: descendants({child.pid}) if child.poll() is None else set(), log
+        return Server(lambda: descendants({child.pid}) if child.poll() is None else set(), log, began)
 
-    def contestant(
-        self, name: str, server: tuple[Callable[[], set[int]], Path], url: str, form: Form, input_name: str = "x"
-    ) -> Contestant:
+    def contestant(self, name: str, server: Server, url: str, form: Form, input_name: str = "x") -> Contestant:
         headers, body = self.workload.body(form, input_name)
-        return Contestant(name, Call(url, body, headers), server[0], log=server[1])
+        return Contestant(name, Call(url, body, headers), server.pids, log=server.log, began=server.began)
 
 
-Start = Callable[[Bench], list[Contestant]]
+Start = Callable[[Bench], Iterator[Contestant]]
 
 
 def models_python(cache: Path) -> Path:
@@ -151,27 +162,26 @@ def start_all(bench: Bench, names: list[str]) -> list[Contestant]:
 # --- each of them
 
 
-def bare(bench: Bench) -> list[Contestant]:
+def bare(bench: Bench) -> Iterator[Contestant]:
     return _plain(bench, "bare", "bare.py", "/")
 
 
-def fastapi(bench: Bench) -> list[Contestant]:
+def fastapi(bench: Bench) -> Iterator[Contestant]:
     return _plain(bench, "fastapi", "fastapi_app.py", "/predict")
 
 
-def _plain(bench: Bench, name: str, script: str, path: str) -> list[Contestant]:
+def _plain(bench: Bench, name: str, script: str, path: str) -> Iterator[Contestant]:
     """A server that takes JSON at `path`, and raw bytes at /raw."""
     port = free_port()
     python, workload = models_python(bench.cache), bench.workload
     server = bench.start(name, [python, SERVERS / script, workload.folder, workload.name, str(port)])
     url = f"http://127.0.0.1:{port}"
-    contestants = [bench.contestant(name, server, url + path, INPUTS)]
+    yield bench.contestant(name, server, url + path, INPUTS)
     if bench.workload.has_binary:
-        contestants.append(bench.contestant(f"{name}, raw bytes", server, f"{url}/raw", RAW))
-    return contestants
+        yield bench.contestant(f"{name}, raw bytes", server, f"{url}/raw", RAW)
 
 
-def tenfold(bench: Bench) -> list[Contestant]:
+def tenfold(bench: Bench) -> Iterator[Contestant]:
     """Through the gateway, with a key: as deployed by default, less what the default adds, and with binary bodies."""
     installation = bench.tenfold()
     name = bench.workload.name
@@ -202,10 +212,10 @@ def tenfold(bench: Bench) -> list[Contestant]:
         log = installation.folder / "up.log"
         return Contestant(label, Call(url, body, headers | key), installation.pids, may_pause=False, log=log)
 
-    contestants = [contestant(label, one["url"], INPUTS) for label, one in zip(variants, deployed, strict=True)]
+    yield from (contestant(label, one["url"], INPUTS) for label, one in zip(variants, deployed, strict=True))
     if bench.workload.has_binary:
-        contestants.append(contestant("tenfold, binary", deployed[0]["infer_url"], V2_BINARY, deployed[0]["input"]))
-    return contestants
+        yield contestant("tenfold, protocol v2", deployed[0]["infer_url"], V2, deployed[0]["input"])
+        yield contestant("tenfold, binary", deployed[0]["infer_url"], V2_BINARY, deployed[0]["input"])
 
 
 def delete(names: list[str]) -> None:
@@ -214,9 +224,8 @@ def delete(names: list[str]) -> None:
             client.delete("models", name)
 
 
-def bentoml(bench: Bench) -> list[Contestant]:
+def bentoml(bench: Bench) -> Iterator[Contestant]:
     python = bench.python("bentoml", "bentoml")
-    contestants = []
     for label, path, form in (
         ("bentoml", "/predict", INPUTS),
         ("bentoml, batching", "/batched", INPUTS),
@@ -227,13 +236,11 @@ def bentoml(bench: Bench) -> list[Contestant]:
         arguments += ["--port", str(port), "--host", "127.0.0.1"]
         home = str(bench.folder / "bentoml-home")
         server = bench.start(label, arguments, BENTOML_HOME=home, BENTOML_DO_NOT_TRACK="True")
-        contestants.append(bench.contestant(label, server, f"http://127.0.0.1:{port}{path}", form))
-    return contestants
+        yield bench.contestant(label, server, f"http://127.0.0.1:{port}{path}", form)
 
 
-def litserve(bench: Bench) -> list[Contestant]:
+def litserve(bench: Bench) -> Iterator[Contestant]:
     python = bench.python("litserve", "litserve")
-    contestants = []
     for label, wire, size, form in (
         ("litserve", "json", "1", INPUTS),
         ("litserve, batching", "json", BATCH, INPUTS),
@@ -242,20 +249,18 @@ def litserve(bench: Bench) -> list[Contestant]:
         port = free_port()
         arguments = [str(bench.workload.folder), bench.workload.name, str(port), wire, size]
         server = bench.start(label, [python, SERVERS / "litserve_app.py", *arguments])
-        contestants.append(bench.contestant(label, server, f"http://127.0.0.1:{port}/predict", form))
-    return contestants
+        yield bench.contestant(label, server, f"http://127.0.0.1:{port}/predict", form)
 
 
-def mlserver(bench: Bench) -> list[Contestant]:
+def mlserver(bench: Bench) -> Iterator[Contestant]:
     python = bench.python("mlserver", "mlserver")
-    contestants = []
     for label, batching in (
         ("mlserver", {}),
         ("mlserver, batching", {"max_batch_size": int(BATCH), "max_batch_time": 0.005}),
     ):
         port = free_port()
         folder = bench.folder / f"{bench.workload.name}-{label}"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         settings = {
             "host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port(),
             "parallel_workers": 0, "debug": False,
@@ -265,22 +270,20 @@ def mlserver(bench: Bench) -> list[Contestant]:
         (folder / "model-settings.json").write_text(json.dumps(model))
         server = bench.start(label, [python, "-m", "mlserver.cli.main", "start", folder])
         url = f"http://127.0.0.1:{port}/v2/models/bench/infer"
-        contestants.append(bench.contestant(label, server, url, V2))
-    return contestants
+        yield bench.contestant(label, server, url, V2)
 
 
-def kserve(bench: Bench) -> list[Contestant]:
+def kserve(bench: Bench) -> Iterator[Contestant]:
     python, port = bench.python("kserve", "kserve"), free_port()
     arguments = ["--http_port", str(port), "--enable_grpc", "false", "--workers", "1"]
     server = bench.start("kserve", [python, SERVERS / "kserve_app.py", *arguments])
     url = f"http://127.0.0.1:{port}"
-    contestants = [bench.contestant("kserve", server, f"{url}/v1/models/bench:predict", INSTANCES)]
+    yield bench.contestant("kserve", server, f"{url}/v1/models/bench:predict", INSTANCES)
     if bench.workload.has_binary:
-        contestants.append(bench.contestant("kserve, binary", server, f"{url}/v2/models/bench/infer", V2_BINARY))
-    return contestants
+        yield bench.contestant("kserve, binary", server, f"{url}/v2/models/bench/infer", V2_BINARY)
 
 
-def truss(bench: Bench) -> list[Contestant]:
+def truss(bench: Bench) -> Iterator[Contestant]:
     """The server that Truss puts into a container, laid out as it is there, without the container."""
     package = environment(bench.cache, "truss-package", ["--no-deps", "truss"])
     templates = next(package.parents[1].glob("lib/python*/site-packages/truss/templates"))
@@ -289,7 +292,7 @@ def truss(bench: Bench) -> list[Contestant]:
     own = {line.partition("==")[0] for line in model_requirements()}  # the user's version takes precedence
     python = bench.python("truss-server", *(line for line in given if _name(line) not in own))
     folder = bench.folder / f"{bench.workload.name}-truss"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     _link(templates / "server", folder)
     _link(templates / "shared", folder / "_truss_shared")
     (folder / "model").mkdir()
@@ -308,10 +311,9 @@ def truss(bench: Bench) -> list[Contestant]:
     port = free_port()
     server = bench.start("truss", [python, SERVERS / "truss_main.py", str(port)], HOME=str(folder))
     url = f"http://127.0.0.1:{port}/v1/models/model:predict"
-    contestants = [bench.contestant("truss", server, url, INPUTS)]
+    yield bench.contestant("truss", server, url, INPUTS)
     if bench.workload.has_binary:
-        contestants.append(bench.contestant("truss, msgpack", server, url, MSGPACK))
-    return contestants
+        yield bench.contestant("truss, msgpack", server, url, MSGPACK)
 
 
 def _name(requirement: str) -> str:

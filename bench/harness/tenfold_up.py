@@ -118,11 +118,15 @@ def quiet() -> Any:
 
 
 def settled(model: Any) -> None:
-    """Waits until a version that was deployed is served as it will be from then on: compiled, or for good not."""
+    """Waits until a version that was deployed is served as it will be from then on: compiled, or for good not, and the
+    replicas that this has replaced have ended.
+    """
 
     def is_settled() -> bool:
         version = model.client.get("models", model.name, "versions", model.version)
-        return (version.get("compiled") or {}).get("state") in (None, "serving", "refused")
+        states = {replica["state"] for replica in version["deployment"]["replicas"]}
+        is_final = (version.get("compiled") or {}).get("state") in (None, "serving", "refused")
+        return is_final and states <= {"ready", "stopped", "failed"}
 
     wait_for(is_settled, SETTLE_SECONDS, f"{model.name} was not compiled")
     model.refresh()

@@ -56,7 +56,7 @@ class Workload:
         """Whether an answer holds the scores that the model gives in process, to five digits."""
         right = json.loads((self.folder / f"{self.name}.json").read_text())
         try:
-            scores = _scores(json.loads(answer))
+            scores = _scores(_decoded(answer))
         except (ValueError, LookupError, TypeError):
             return False
         expected = _scores(right)
@@ -71,6 +71,25 @@ TITLES = {
     "mlp": "three linear layers (PyTorch), one row of 30 columns",
     "image": "mean per channel and one linear layer (PyTorch), one picture of 224x224x3 float32",
 }
+
+
+def _decoded(answer: bytes) -> Any:
+    """JSON, or msgpack as Truss writes it: who is asked in msgpack answers so."""
+    if answer[:1] in b"{[":
+        return json.loads(answer)
+    import msgpack
+
+    return msgpack.unpackb(answer, object_hook=_array)
+
+
+def _array(found: dict[Any, Any]) -> Any:
+    """An array as msgpack-numpy writes it."""
+    import numpy as np
+
+    if not found.get(b"nd", found.get("nd")):
+        return found
+    told = {str(key, "ascii") if isinstance(key, bytes) else key: value for key, value in found.items()}
+    return np.frombuffer(told["data"], np.dtype(told["type"])).reshape(told["shape"]).tolist()
 
 
 def _scores(answer: Any) -> list[float]:

@@ -114,7 +114,8 @@ class FakeScheduler:
             behaviour = self._scripted.popleft() if self._scripted else self.default
             if behaviour.start_error is not None:
                 raise SchedulerError("start_failed", behaviour.start_error)
-            handle = Handle(self.name, spec.replica_id, {"address": self._address(spec)}, dict(spec.labels))
+            pack = {"pack": {"worker": f"of {spec.labels.get('workspace')}"}} if spec.packed else {}
+            handle = Handle(self.name, spec.replica_id, {"address": self._address(spec), **pack}, dict(spec.labels))
             self._replicas[spec.replica_id] = _Replica(spec, handle, behaviour, self._clock())
             self.started.append(spec)
             return handle

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import resources
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold_deploy import isolation as isolating
-from tenfold_deploy import shim
+from tenfold_deploy import packs, shim
 from tenfold_deploy.isolation import confinement, joining, seccomp
 from tenfold_deploy.isolation.levels import bubblewrap
 from tenfold_deploy.scheduler import (
@@ -65,6 +65,12 @@ _THREAD_VARIABLES = (
     "RAYON_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
+_REPORT_NOTHING = {  # libraries that tell their makers how they are used; onnxruntime has a thread for it, too
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
 
 
 class LocalScheduler:
@@ -103,29 +109,30 @@ class LocalScheduler:
         self._disk_bytes = disk_bytes
         self._shims = Shims()
         self._zygotes = Zygotes(self._state_dir / "zygotes", zygotes, self._shims.start) if zygotes else None
+        self._packs = packs.Packs(self._state_dir / "packs", self._replicas)
         self._heard: set[str] = set()
         self._runtime: Path | None = None
         self._lock = threading.Lock()
 
     def start(self, spec: ReplicaSpec) -> Handle:
         _check(spec)
+        alone = packs.why_alone(spec) if spec.packed else None
         folder = self._make_folder(spec.replica_id)
         try:
-            answer = self._start(spec, folder)
+            if spec.packed and alone is None:
+                data = self._join_pack(spec, folder)
+            else:
+                data = self._start(spec, folder, {"pack": {"alone": alone}} if alone else {})
         except BaseException:
             shim.remove(str(folder))
             raise
-        if "error" in answer:
-            shim.remove(str(folder))
-            raise SchedulerError(
-                "start_failed",
-                f"The worker's process could not be started: {answer['error']}.",
-                hint=f"Does {spec.python} run on this machine?",
-            )
-        return _handle(folder, answer)
+        return _handle(folder, data)
 
     def stop(self, handle: Handle, grace_seconds: float = 10.0) -> None:
         if (_folder(handle) / "exit.json").exists() or not _shim_lives(handle):
+            return
+        if packs.is_member(handle):
+            self._packs.stop(handle, grace_seconds)
             return
         with contextlib.suppress(OSError):
             shim.write_json(str(_folder(handle) / "stop.json"), {"grace_seconds": grace_seconds})
@@ -146,23 +153,12 @@ class LocalScheduler:
         return [self.observe(handle) for handle in handles]
 
     def logs(self, handle: Handle, offset: int = 0, limit: int = 65536) -> LogChunk:
-        segments = _segments(_folder(handle))
-        end = segments[-1][0] + _size(segments[-1][1]) if segments else 0
-        start = max(0, end + offset) if offset < 0 else offset
-        data = b""
-        for first, path in segments:
-            position = start + len(data) if data else max(start, first)
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                file.seek(position - first)
-                piece = file.read(limit - len(data))
-                if piece and not data:
-                    start = position
-                data += piece
-            if len(data) >= limit:
-                break
-        return LogChunk(data, start + len(data))
+        if packs.is_member(handle):
+            return self._packs.logs(handle, partial(_read_log, _folder(packs.pack_handle(handle))), offset, limit)
+        return _read_log(_folder(handle), offset, limit)
 
     def adopt(self) -> list[Handle]:
+        self._packs.tidy()
         handles = []
         for folder in sorted(self._replicas.iterdir()):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError):
@@ -176,18 +172,49 @@ class LocalScheduler:
                 f"Replica {handle.replica_id} has not ended.",
                 hint="Stop it and observe its end first.",
             )
+        if packs.is_member(handle):
+            self._packs.remove(handle)
         shim.remove(str(_folder(handle)))
         self._heard.discard(handle.replica_id)
 
     def end_zygotes(self) -> None:
-        """Ends what workers are forked from, and those of them that are left, and waits for that."""
+        """Ends what workers are forked from or share, and those of them that are left, and waits for that."""
+        self._packs.end_all()
         zygotes = self._zygotes or Zygotes(self._state_dir / "zygotes", 0, self._shims.start)
         zygotes.end_all()
 
     # Starting
 
-    def _start(self, spec: ReplicaSpec, folder: Path) -> dict[str, Any]:
-        plan = self._plan(spec, folder)
+    def _start(
+        self, spec: ReplicaSpec, folder: Path, told: Mapping[str, Any] = {}, *, is_pack: bool = False
+    ) -> dict[str, Any]:
+        """The data of the handle, with what is `told` in it besides. Raises SchedulerError `start_failed`."""
+        plan = self._plan(spec, folder, is_pack=is_pack)
+        plan["handle"].update(told)
+        answer = self._run_plan(spec, plan)
+        if "error" in answer:
+            raise SchedulerError(
+                "start_failed",
+                f"The worker's process could not be started: {answer['error']}.",
+                hint=f"Does {spec.python} run on this machine?",
+            )
+        return answer
+
+    def _join_pack(self, spec: ReplicaSpec, folder: Path) -> dict[str, Any]:
+        isolation = self._isolation or isolating.find_isolation("open")
+        alike = _zygote_key(spec, isolation, self._environment(spec, folder), self._runtime_folder())
+        key = packs.key_of(alike, isolation.level, spec.resources)
+        return self._packs.join(key, spec, folder, partial(self._start_pack, spec))
+
+    def _start_pack(self, first: ReplicaSpec, name: str, folder: Path) -> dict[str, Any]:
+        """The worker of a pack, started as that of its first member would be, but for the package."""
+        _make_folders(folder)
+        labels = {name: value for name, value in first.labels.items() if name == "workspace"}
+        root = str(folder / "members")
+        spec = replace(first, replica_id=name, root=root, digest=None, environment=None, labels=labels)
+        return self._start(spec, folder, is_pack=True)
+
+    def _run_plan(self, spec: ReplicaSpec, plan: dict[str, Any]) -> dict[str, Any]:
         key = plan["handle"].get("zygote_key")
         if self._zygotes is None or key is None:
             return self._shims.start(plan)
@@ -210,11 +237,11 @@ class LocalScheduler:
                 "replica_exists", f"Replica {replica_id} was started before.", hint="Adopt it, or use a new id."
             )
         shim.remove(str(folder))  # of a start that was cut off before there was a process
-        for name in ("", "home", "tmp", "run", "secrets"):
-            (folder / name).mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True)
+        _make_folders(folder)
         return folder
 
-    def _plan(self, spec: ReplicaSpec, folder: Path) -> dict[str, Any]:
+    def _plan(self, spec: ReplicaSpec, folder: Path, *, is_pack: bool = False) -> dict[str, Any]:
         _write_secrets(folder / "secrets", spec.secrets)
         socket_path, socket_folder = _socket_path(folder / "run")
         address = f"unix:{socket_path}"
@@ -223,7 +250,7 @@ class LocalScheduler:
         package = _package_of(spec)
         if isolation.level == "reduced" and isolation.network == "none" and package.has_own_server:
             raise SchedulerError("start_failed", _OWN_SERVER, hint=" ".join(isolation.missing))
-        arguments = _arguments(spec, address, folder / "secrets")
+        arguments = _arguments(spec, "pack" if is_pack else spec.kind, address, folder / "secrets")
         environment = self._environment(spec, folder)
         runtime = self._runtime_folder()
         key = None
@@ -367,6 +394,7 @@ class LocalScheduler:
             "PYTHONNOUSERSITE": "1",
             _MARK: spec.replica_id,
             **dict.fromkeys(_THREAD_VARIABLES, threads),
+            **_REPORT_NOTHING,
         }
         if (python.parent.parent / "pyvenv.cfg").exists():
             variables["VIRTUAL_ENV"] = str(python.parent.parent)
@@ -410,9 +438,22 @@ class LocalScheduler:
         ended = _read_exit(handle)
         if ended is not None:
             return ended
+        if packs.is_member(handle):
+            return self._observe_member(handle)
         if _shim_lives(handle):
             return _observe_living(handle)
         return _read_exit(handle) or _observe_lost(handle)
+
+    def _observe_member(self, handle: Handle) -> Observation:
+        self._packs.look_for_end(handle)
+        ended = _read_exit(handle)
+        if ended is not None:
+            return ended
+        if _shim_lives(handle):
+            return _observe_living(handle) if self._packs.has(handle) else _removed()
+        worker = self._observe(packs.pack_handle(handle))
+        self._packs.worker_ended(handle, worker)
+        return _read_exit(handle) or worker
 
 
 def _check(spec: ReplicaSpec) -> None:
@@ -485,7 +526,13 @@ def _zygote_key(spec: ReplicaSpec, isolation: Isolation, environment: Mapping[st
     return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _socket_path(folder: Path, name: str = "worker.sock") -> tuple[str, str | None]:
+def _make_folders(folder: Path) -> None:
+    """What a worker sees of its replica's folder."""
+    for name in ("home", "tmp", "run", "secrets"):
+        (folder / name).mkdir(mode=0o700)
+
+
+def _socket_path(folder: Path, name: str = packs.CONTROL_SOCKET) -> tuple[str, str | None]:
     """Where the worker listens, and the folder made for it where the replica's own path is too long for a socket's
     address.
     """
@@ -497,8 +544,8 @@ def _socket_path(folder: Path, name: str = "worker.sock") -> tuple[str, str | No
     return f"{made}/{name}", made
 
 
-def _arguments(spec: ReplicaSpec, address: str, secrets: Path) -> list[str]:
-    arguments = [spec.python, "-m", "tenfold_runtime", "--kind", spec.kind, "--listen", address]
+def _arguments(spec: ReplicaSpec, kind: str, address: str, secrets: Path) -> list[str]:
+    arguments = [spec.python, "-m", "tenfold_runtime", "--kind", kind, "--listen", address]
     arguments += ["--grace-seconds", "86400"]  # how long it may take to stop is said when it is stopped
     if spec.kind == "model":
         arguments += ["--root", str(spec.root), "--secrets-dir", str(secrets)]
@@ -592,6 +639,11 @@ def _observe_living(handle: Handle) -> Observation:
     return Observation(ReplicaState.RUNNING, address, pid, since=_time(found.st_mtime))
 
 
+def _removed() -> Observation:
+    now = datetime.now(UTC)
+    return Observation(ReplicaState.EXITED, exit=ExitStatus(), reason="It was removed.", reason_code="lost", since=now)
+
+
 def _observe_lost(handle: Handle) -> Observation:
     """The shim is gone without a word.
 
@@ -628,6 +680,24 @@ def _environment_of(pid: str) -> list[bytes]:
         return Path("/proc", pid, "environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def _read_log(folder: Path, offset: int, limit: int) -> LogChunk:
+    segments = _segments(folder)
+    end = segments[-1][0] + _size(segments[-1][1]) if segments else 0
+    start = max(0, end + offset) if offset < 0 else offset
+    data = b""
+    for first, path in segments:
+        position = start + len(data) if data else max(start, first)
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(position - first)
+            piece = file.read(limit - len(data))
+            if piece and not data:
+                start = position
+            data += piece
+        if len(data) >= limit:
+            break
+    return LogChunk(data, start + len(data))
 
 
 def _segments(folder: Path) -> list[tuple[int, Path]]:

@@ -59,6 +59,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
         "streaming_read_timeout": 60,
         "enable_debug_logs": False,
         "batch": None,
+        "packed": False,
         "transport": {"kind": "http"},
         "health_checks": {
             "restart_check_delay_seconds": None,
@@ -195,6 +196,10 @@ class PackageConfig:
     @property
     def predict_concurrency(self) -> int:
         return cast("int", self.values["runtime"]["predict_concurrency"])
+
+    @property
+    def packed(self) -> bool:
+        return cast("bool", self.values["runtime"]["packed"])
 
     @property
     def streaming_read_timeout_seconds(self) -> int:
@@ -372,6 +377,7 @@ class _Reader:
         self._check_variables(values)
         self._check_secrets(values)
         self._check_runtime(values)
+        self._check_packed(values)
         resources = self._resources(values)
         self.downloads = tuple(self._downloads(values))
         foreign = not _is_ours(self._files, values)
@@ -596,8 +602,9 @@ class _Reader:
         runtime = values["runtime"]
         self._check_count("runtime.predict_concurrency", runtime["predict_concurrency"])
         self._check_count("runtime.streaming_read_timeout", runtime["streaming_read_timeout"])
-        if not isinstance(runtime["enable_debug_logs"], bool):
-            self._wrong("runtime.enable_debug_logs", "is neither true nor false")
+        for switch in ("enable_debug_logs", "packed"):
+            if not isinstance(runtime[switch], bool):
+                self._wrong(f"runtime.{switch}", "is neither true nor false")
         runtime["batch"] = self._batch(runtime["batch"])
         if not isinstance(runtime["health_checks"], dict):
             self._wrong("runtime.health_checks", "is not a group of keys")
@@ -616,6 +623,15 @@ class _Reader:
         elif runtime.get("is_websocket_endpoint") is True:
             kind = "websocket"
         runtime["transport"] = {**(transport if isinstance(transport, dict) else {}), "kind": kind}
+
+    def _check_packed(self, values: Mapping[str, Any]) -> None:
+        if values["runtime"]["packed"] is not True:
+            return
+        keepers = [key for key in _KEEP_APART if values[key]]
+        keepers += ["runtime.enable_debug_logs"] if values["runtime"]["enable_debug_logs"] is True else []
+        if keepers:
+            message = f"has no effect: a package with {' and '.join(keepers)} has a worker of its own"
+            self._warn("runtime.packed", message)
 
     def _batch(self, given: object) -> object:
         if given is None:
@@ -939,6 +955,9 @@ _SERVER_KEYS: Final = {
 }
 _LISTS_OF_TEXTS: Final = ("requirements", "system_packages", "build_commands", "external_package_dirs")
 
+_KEEP_APART: Final = ("secrets", "build_commands", "docker_server", "weights", "model_cache")
+"""What is for one model in a process: those who have it do not share a worker."""
+
 _KNOWN_ELSEWHERE: Final = frozenset(
     {"trt_llm", "bis_llm", "num_workers", "runtime.num_workers", "runtime.is_websocket_endpoint", "hf_cache",
      "apply_library_patches", "build", "cache_internal", "use_local_src", *_WITHOUT_EFFECT}
@@ -970,6 +989,7 @@ _MEANINGS: Final = {
     "runtime.streaming_read_timeout": "seconds to wait for the next part of a stream",
     "runtime.enable_debug_logs": "the log shows DEBUG messages too",
     "runtime.batch": "kept, and shown on the model's page",
+    "runtime.packed": "true lets it share a worker with other small models",
     "runtime.transport": "http and websocket are both spoken",
     "runtime.is_websocket_endpoint": "an older spelling of transport",
     "runtime.health_checks": "startup_threshold_seconds bounds loading; the rest is kept",

@@ -52,6 +52,10 @@ class ReplicaSpec:
     `secrets` reach user code only as the model's `secrets` argument; they are never part of a handle or of the
     environment. `environment` is what a model's constructor and `setup_environment` get: such as
     `{"name": "production"}`.
+
+    `packed`: it may share a worker with other packed replicas of its workspace that are alike in environment, variables
+    and resources; these bound the worker as a whole. Its handle says what came of it, in `data["pack"]`:
+    `{"worker": PACK_ID}`, or `{"alone": SENTENCE}` with the reason why it has a worker of its own.
     """
 
     replica_id: str
@@ -65,6 +69,7 @@ class ReplicaSpec:
     environment: Mapping[str, Any] | None = None
     resources: Resources = Resources()
     labels: Mapping[str, str] = field(default_factory=dict)
+    packed: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from tenfold_runtime import imports, streams, threads
+from tenfold_runtime import imports, memory, streams, threads
 from tenfold_runtime.bundles import CodeHost
 from tenfold_runtime.frames import MAX_PAYLOAD_BYTES, parse_address
 from tenfold_runtime.managed import ServerHost, has_own_server
 from tenfold_runtime.model import ModelHost
-from tenfold_runtime.server import TERMINATION_GRACE_SECONDS, Host, Server
+from tenfold_runtime.pack import Pack
+from tenfold_runtime.server import TERMINATION_GRACE_SECONDS, Host, Server, on_termination
 
 
 def main(arguments: Optional[List[str]] = None) -> None:
     options = _read(arguments)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory.keep_what_is_freed()
     streams.install()
     _leave_own_folder()
     asyncio.run(_serve(options))
@@ -33,6 +35,9 @@ def main(arguments: Optional[List[str]] = None) -> None:
 
 async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
+    if options.kind == "pack":
+        await Pack(options.root, options.listen, options.max_payload, options.tell_imports).serve()
+        return
     host: Host
     if options.kind == "code":
         host = CodeHost(options.code_root, loop)
@@ -49,6 +54,7 @@ async def _serve(options: argparse.Namespace) -> None:
         max_payload=options.max_payload,
         grace_seconds=options.grace_seconds,
     )
+    on_termination(loop, server.terminate)
     await server.serve()
 
 
@@ -75,8 +81,8 @@ def _leave_own_folder() -> None:
 def _read(arguments: Optional[List[str]]) -> argparse.Namespace:
     parser = command_line()
     options = parser.parse_args(arguments)
-    if options.kind == "model" and not options.root:
-        parser.error("--kind model needs --root")
+    if options.kind in ("model", "pack") and not options.root:
+        parser.error(f"--kind {options.kind} needs --root")
     if options.kind == "code" and not options.code_root:
         parser.error("--kind code needs --code-root")
     return options
@@ -88,8 +94,8 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tenfold_runtime", description="Runs a model or an app's code for a Tenfold platform."
     )
-    parser.add_argument("--kind", choices=["model", "code"], required=True)
-    parser.add_argument("--root", type=_folder, help="the model's package folder")
+    parser.add_argument("--kind", choices=["model", "code", "pack"], required=True)
+    parser.add_argument("--root", type=_folder, help="the model's package folder, or a pack's folder of members")
     parser.add_argument("--code-root", type=_folder, help="the folder of code bundles, one folder per digest")
     parser.add_argument("--secrets-dir", type=_folder, help="a folder with one file per secret")
     parser.add_argument("--environment", type=_object, help="what the model is deployed as: a JSON object")

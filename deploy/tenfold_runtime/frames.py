@@ -109,6 +109,10 @@ class Decoder:
         return len(self._buffer) + sum(map(len, self._pieces))
 
     def feed(self, data: Payload) -> List[Frame]:
+        if self._header is not None and _SMALL_BYTES <= len(data) < self._missing and type(data) is bytes:
+            self._missing -= len(data)
+            self._pieces.append(data)  # as it is
+            return []
         with memoryview(data) as view:
             if self._header is None:
                 return self._begun(view)

@@ -27,7 +27,7 @@ from tenfold_runtime.methods import (
     constructor_arguments,
     reported,
 )
-from tenfold_runtime.package import LazyDataResolver, Secrets, enter, model_class, read_config
+from tenfold_runtime.package import LazyDataResolver, Secrets, enter, forget, model_class, read_config
 from tenfold_runtime.requests import Call
 from tenfold_runtime.responses import is_response, respond
 from tenfold_runtime.sockets import Conversation
@@ -42,7 +42,11 @@ Prepare = Callable[[], Any]
 
 
 class ModelHost:
-    """Loads the model in the background and answers for it. Lives on the worker's event loop."""
+    """Loads the model in the background and answers for it. Lives on the worker's event loop.
+
+    `inside` names the module that its package is imported into, of a worker that other models are in as well: it then
+    leaves alone what is all of theirs, such as the working folder, the import path and what is logged.
+    """
 
     kind = "model"
 
@@ -52,8 +56,10 @@ class ModelHost:
         secrets_folder: Optional[Path],
         environment: Optional[Mapping[str, Any]],
         loop: asyncio.AbstractEventLoop,
+        inside: Optional[str] = None,
     ) -> None:
         self._root = root
+        self._inside = inside
         self._secrets_folder = secrets_folder
         self._environment = environment
         self._loop = loop
@@ -112,7 +118,15 @@ class ModelHost:
         }
 
     def close(self) -> None:
-        """Nothing of it outlives the worker's process."""
+        """Lets go of the model. What its code is still at in threads is interrupted; it ends by itself, or never."""
+        self._loading.cancel()
+        if self._health_check is not None:
+            self._health_check.cancel()
+        for user_code in (self._threads, self._places, self._user_loop):
+            user_code.close()
+        self._model = self._batcher = None
+        if self._inside is not None:
+            forget(self._root, self._inside)
 
     def submit(self, frame: Frame, reply: Reply) -> Optional[Entry]:
         """Takes a request for predict into the next batch, of a model that has batches."""
@@ -216,11 +230,9 @@ class ModelHost:
 
     def _make(self) -> LoadedModel:
         config = read_config(self._root)
-        streams.show_logging(debug=bool(config["runtime"]["enable_debug_logs"]))
-        enter(self._root, config)
-        build.run_once(self._root, config)
-        places.prepare(self._root, config, self._secrets_folder)
-        kind = model_class(self._root, config)
+        if self._inside is None:
+            self._move_in(config)
+        kind = model_class(self._root, config, self._inside)
         data_dir = self._root / str(config["data_dir"])
         with contextlib.suppress(OSError):  # a package without data has an empty folder for it, as in Truss
             data_dir.mkdir(exist_ok=True)
@@ -232,6 +244,13 @@ class ModelHost:
             "environment": None if self._environment is None else dict(self._environment),
         }
         return LoadedModel(kind(**constructor_arguments(kind, offered)), config)
+
+    def _move_in(self, config: Mapping[str, Any]) -> None:
+        """Makes the process the package's own, and what its author expects around it."""
+        streams.show_logging(debug=bool(config["runtime"]["enable_debug_logs"]))
+        enter(self._root, config)
+        build.run_once(self._root, config)
+        places.prepare(self._root, config, self._secrets_folder)
 
     async def _set_up(self, model: LoadedModel) -> None:
         if model.setup_environment is not None and self._environment is not None:

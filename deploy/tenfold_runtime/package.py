@@ -6,10 +6,11 @@ import importlib
 import importlib.machinery
 import importlib.util
 import json
+import linecache
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from tenfold_runtime.faults import load_failed
 
@@ -65,8 +66,11 @@ def enter(root: Path, config: Mapping[str, Any]) -> None:
             sys.path.insert(0, str(folder))
 
 
-def model_class(root: Path, config: Mapping[str, Any]) -> Any:
-    """The class that the package says is the model. Raises Fault `load_failed` when there is no such file or class."""
+def model_class(root: Path, config: Mapping[str, Any], inside: Optional[str] = None) -> Any:
+    """The class that the package says is the model. Raises Fault `load_failed` when there is no such file or class.
+
+    Its folders are imported under their own names, or (`inside`) below a module of that name, which is made for them.
+    """
     folder, filename, name = (
         str(config[key]) for key in ("model_module_dir", "model_class_filename", "model_class_name")
     )
@@ -76,7 +80,7 @@ def model_class(root: Path, config: Mapping[str, Any]) -> Any:
             f"The package has no {os.path.join(folder, filename)}.",
             hint="Put the model's class there, or set model_module_dir and model_class_filename in config.yaml.",
         )
-    module = _import_file(root, path)
+    module = _import_file(root, path, inside)
     found = getattr(module, name, None)
     if found is None:
         classes = [
@@ -92,15 +96,33 @@ def model_class(root: Path, config: Mapping[str, Any]) -> Any:
     return found
 
 
-def _import_file(root: Path, path: Path) -> Any:
+def forget(root: Path, inside: str) -> None:
+    """Takes a package that was imported `inside` a module out of the import system."""
+    for name in [name for name in sys.modules if name == inside or name.startswith(f"{inside}.")]:
+        del sys.modules[name]
+    for known in (sys.path_importer_cache, linecache.cache):
+        for path in [path for path in known if path.startswith(f"{root}{os.sep}")]:
+            known.pop(path, None)
+
+
+def _import_file(root: Path, path: Path, inside: Optional[str]) -> Any:
     parts = list(path.relative_to(root).with_suffix("").parts)
     if not all(part.isidentifier() for part in parts):
         raise load_failed(
             f"{path.relative_to(root)} cannot be imported: its folders and file need names that Python accepts."
         )
+    above = [] if inside is None else [_made_module(inside)]
     for depth in range(1, len(parts)):
-        _import_folder(".".join(parts[:depth]), root.joinpath(*parts[:depth]))
-    return importlib.import_module(".".join(parts))
+        _import_folder(".".join(above + parts[:depth]), root.joinpath(*parts[:depth]))
+    return importlib.import_module(".".join(above + parts))
+
+
+def _made_module(name: str) -> str:
+    """A module that holds others and finds none by itself."""
+    if name not in sys.modules:
+        spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+    return name
 
 
 def _import_folder(name: str, folder: Path) -> None:

@@ -62,8 +62,16 @@ class Server:
     """Listens at one address and serves any number of connections until it is told to stop."""
 
     def __init__(
-        self, host: Host, address: Address, *, digest: Optional[str], max_payload: int, grace_seconds: float
+        self,
+        host: Host,
+        address: Address,
+        *,
+        digest: Optional[str],
+        max_payload: int,
+        grace_seconds: float,
+        sharing: Callable[[], int] = lambda: 1,
     ) -> None:
+        """`sharing` tells how many servers there are in this process: each has its part of the memory."""
         self.host = host
         self.max_payload = max_payload
         self.in_flight = 0
@@ -73,6 +81,7 @@ class Server:
         self._address = address
         self._digest = digest
         self._grace_seconds = grace_seconds
+        self._sharing = sharing
         self._loop = asyncio.get_running_loop()
         self._connections: Set[Connection] = set()
         self._stopped = asyncio.Event()
@@ -85,10 +94,9 @@ class Server:
     async def serve(self) -> None:
         """Runs until `stop` has let everything in flight finish."""
         self._loop.add_reader(self._listener, self._accept)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._terminate)
-        os.register_at_fork(after_in_child=_forget_signals)
         await self._stopped.wait()
+        for connection in list(self._connections):
+            connection.close()
         self.host.close()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -147,8 +155,8 @@ class Server:
             "kind": self.host.kind,
             "in_flight": self.in_flight,
             "pid": os.getpid(),
-            "rss_bytes": _rss_bytes(),
-            "peak_rss_bytes": _peak_rss_bytes(),
+            "rss_bytes": _rss_bytes() // max(1, self._sharing()),
+            "peak_rss_bytes": _peak_rss_bytes() // max(1, self._sharing()),
             "protocol": PROTOCOL,
             "python": platform.python_version(),
             **await self.host.health(),
@@ -193,11 +201,16 @@ class Server:
     def begin_stopping(self, grace_seconds: float) -> None:
         self._stopping = self._loop.create_task(self.stop(grace_seconds))
 
-    def _terminate(self) -> None:
+    def terminate(self) -> None:
+        """Stops with the grace that the worker was started with; asked a second time, at once."""
         if self.stopping:
-            self._hurry.set()
+            self.hurry()
             return
         self.begin_stopping(self._grace_seconds)
+
+    def hurry(self) -> None:
+        """Ends the grace of a server that is stopping."""
+        self._hurry.set()
 
     def _close_listener(self) -> None:
         if self._listener.fileno() < 0:
@@ -254,6 +267,11 @@ class Connection(asyncio.Protocol):
     def cancel_all(self) -> None:
         for task in list(self._tasks.values()):
             task.cancel()
+
+    def close(self) -> None:
+        """What the caller has not taken by now is lost."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -448,6 +466,13 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(head)
             self._transport.write(payload)
+
+
+def on_termination(loop: asyncio.AbstractEventLoop, terminate: Callable[[], None]) -> None:
+    """Calls it on the loop for each SIGTERM and SIGINT that is sent to this process."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, terminate)
+    os.register_at_fork(after_in_child=_forget_signals)
 
 
 def _forget_signals() -> None:

@@ -14,15 +14,55 @@ import logging
 import os
 import sys
 import threading
-from typing import Any, Iterator, List, Optional, TextIO
+from typing import Any, Dict, Iterator, List, Optional, TextIO
 
 STEP_LOG_BYTES = 64 * 1024
 _SAFE_DESCRIPTOR = 64
 
+_LINE_CHARACTERS = 64 * 1024
+
 _recording: "contextvars.ContextVar[Optional[StepLog]]" = contextvars.ContextVar("tenfold_step_log", default=None)
+_speaker: "contextvars.ContextVar[Optional[Speaker]]" = contextvars.ContextVar("tenfold_speaker", default=None)
 
 
 _own: List[TextIO] = []
+
+
+class Speaker:
+    """Who prints, where several models share a worker and its log: each of its lines begins with `[[name]] `."""
+
+    def __init__(self, name: str) -> None:
+        self._mark = f"[[{name}]] "
+        self._begun: Dict[TextIO, str] = {}
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        """From here on it is the one who prints in this context, and in tasks and threads that are started in it."""
+        _speaker.set(self)
+
+    def lines(self, stream: TextIO, text: str) -> str:
+        """What can be written now: whole lines. The rest waits for its end, as others may print before that."""
+        with self._lock:
+            whole, newline, rest = (self._begun.pop(stream, "") + text).rpartition("\n")
+            if len(rest) > _LINE_CHARACTERS:
+                whole, newline, rest = whole + newline + rest, "\n", ""
+            if rest:
+                self._begun[stream] = rest
+        return "".join(f"{self._mark}{line}\n" for line in whole.split("\n")) if newline else ""
+
+    def end(self) -> None:
+        """Writes what waits for the end of its line."""
+        for stream in list(self._begun):
+            stream.write("\n")
+
+
+def fresh_context() -> contextvars.Context:
+    """A context with nothing in it but who prints."""
+    context = contextvars.Context()
+    speaker = _speaker.get()
+    if speaker is not None:
+        context.run(speaker.begin)
+    return context
 
 
 class StepLog:
@@ -129,8 +169,12 @@ class _Stream(io.TextIOWrapper):
         log = _recording.get()
         if log is not None and isinstance(text, str):
             log.write(text)
+        speaker = _speaker.get()
         try:
-            return super().write(text)
+            if speaker is None or not isinstance(text, str):
+                return super().write(text)
+            super().write(speaker.lines(self, text))
+            return len(text)
         except (
             OSError,
             ValueError,

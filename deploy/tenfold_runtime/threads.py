@@ -6,6 +6,7 @@ Plain functions in threads, coroutines on an event loop of their own. The worker
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import ctypes
 import inspect
@@ -19,6 +20,7 @@ from tenfold_runtime import streams
 from tenfold_runtime.faults import Fault, trimmed_traceback
 
 _IDLE_SECONDS = 60.0
+_LAST_SECONDS = 1.0
 
 
 class Interrupted(BaseException):
@@ -41,6 +43,7 @@ class Job:
         self._interrupted = False
         self._value: Any = None
         self._failure: Optional[BaseException] = None
+        self._context = streams.fresh_context()
 
     def run(self, ending: Callable[[], None]) -> None:
         """`ending` is called when the function is over, just before its result is told."""
@@ -65,7 +68,7 @@ class Job:
                 raise Interrupted
             self._thread = threading.get_ident()
         try:
-            self._value = contextvars.Context().run(self._function)
+            self._value = self._context.run(self._function)
         finally:
             if os.getpid() != process:
                 os._exit(0)  # the function forked, and this is the child coming home: nothing here is its business
@@ -102,15 +105,17 @@ def _throw(thread: Optional[int], kind: Optional[Type[BaseException]]) -> None:
 class Threads:
     """Runs functions in daemon threads, which are made when needed and kept for a minute.
 
-    Used from one event loop only.
+    Used from one event loop only, and in the context that it is made in.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, limit: int) -> None:
         self._loop = loop
         self._room = asyncio.Semaphore(limit)
-        self._jobs: "queue.SimpleQueue[Job]" = queue.SimpleQueue()
+        self._jobs: "queue.SimpleQueue[Optional[Job]]" = queue.SimpleQueue()
         self._idle = 0
+        self._is_closed = False
         self._lock = threading.Lock()
+        self._context = contextvars.copy_context()
 
     async def run(
         self, function: Callable[[], Any], *, ended: Optional[Callable[[], None]] = None, patience_seconds: float = 0.0
@@ -163,11 +168,19 @@ class Threads:
         """
 
         def finish(value: Any, failure: Optional[BaseException]) -> None:
-            self._loop.call_soon_threadsafe(finished, value, failure)
+            self._loop.call_soon_threadsafe(finished, value, failure, context=self._context)
 
         job = Job(function, finish)
         self._start(job)
         return job
+
+    def close(self) -> None:
+        """Threads without work end, and the others after it."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, 0
+        for _ in range(idle):
+            self._jobs.put(None)
 
     def _start(self, job: Job) -> None:
         with self._lock:
@@ -182,11 +195,13 @@ class Threads:
     def _becomes_idle(self) -> None:
         """Before the result is told: a caller who answers it with the next job finds this thread, still warm."""
         with self._lock:
-            self._idle += 1
+            self._idle += not self._is_closed
 
-    def _work(self, job: Job) -> None:
-        while True:
+    def _work(self, job: Optional[Job]) -> None:
+        while job is not None:
             job.run(self._becomes_idle)
+            if self._is_closed:
+                return
             try:
                 job = self._jobs.get(timeout=_IDLE_SECONDS)
             except queue.Empty:
@@ -245,6 +260,7 @@ class UserLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._home = loop
         self._loop: Optional[asyncio.AbstractEventLoop] = None
+        self._closed = threading.Event()
 
     async def run(
         self,
@@ -300,14 +316,20 @@ class UserLoop:
         try:
             return await result
         except asyncio.CancelledError:
-            self._home.call_later(patience_seconds, loop.call_soon_threadsafe, _cancel, tasks)
+            self._home.call_later(patience_seconds, _cancel_on, loop, tasks)
             raise
+
+    def close(self) -> None:
+        """Cancels what runs in it, and ends its thread as soon as that lets it."""
+        self._closed.set()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             loop = asyncio.new_event_loop()
             try:
-                start_thread(_run_forever, loop, name="tenfold-user-loop")
+                start_thread(_run_until, self._closed, loop, name="tenfold-user-loop")
             except Fault:
                 loop.close()
                 raise
@@ -334,6 +356,11 @@ def keep(task: "asyncio.Future[Any]") -> None:
     task.add_done_callback(ended)
 
 
+def _cancel_on(loop: asyncio.AbstractEventLoop, tasks: List["asyncio.Task[Any]"]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile, and has cancelled them
+        loop.call_soon_threadsafe(_cancel, tasks)
+
+
 def _cancel(tasks: List["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
@@ -344,13 +371,19 @@ def _raisable(failure: BaseException) -> BaseException:
     return RuntimeError(f"StopIteration: {failure}") if isinstance(failure, StopIteration) else failure
 
 
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+def _run_until(closed: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    while True:
+    while not closed.is_set():
         try:
             loop.run_forever()
         except BaseException:  # a task of the user's own raised SystemExit; the loop itself is sound
             continue
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(BaseException):
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_SECONDS) if tasks else asyncio.sleep(0))
+    loop.close()
 
 
 def is_async(function: Any) -> bool:

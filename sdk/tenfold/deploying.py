@@ -48,6 +48,7 @@ def deploy(
     replicas: int | tuple[int, int] | None = None,
     scale_to_zero: bool | int | None = None,
     compile: Literal["auto", "off"] = "auto",
+    packed: bool | None = None,
     app: bool = True,
     wait: bool = True,
     workspace: str | None = None,
@@ -77,6 +78,8 @@ def deploy(
         lets it not sleep.
     compile: "auto" serves a scikit-learn model's compiled form (ONNX) once the platform has proven that it answers
         alike; "off" serves the model as it is.
+    packed: True lets a small model share a worker with others of the workspace, to take less memory. A crash of one
+        then ends all who share.
     app: whether to make an app for the model from its schema.
     wait: whether to watch until it is ready. Ctrl+C stops watching; the deploy goes on.
 
@@ -97,6 +100,7 @@ def deploy(
         replicas,
         scale_to_zero,
         compile,
+        packed,
     )
     wishes.check()
     given = None if schema is None else as_schema(schema)

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
+from rich.console import Console
 
-from ..installation import ROOT, TENFOLD, Installation, wait_for
+import tenfold
+from tenfold.client import Client
+from tenfold.models import Model
+from tenfold.progress import PlainProgress
+
+from ..installation import ROOT, TENFOLD, Installation
+from ..waiting import wait_for
 
 __all__ = ["ROOT", "TENFOLD", "Installation", "wait_for"]
 
 SCREENSHOTS = ROOT / "test-output" / "screenshots"
+
+Deploy = Callable[..., Model]
+
+
+@pytest.fixture(scope="module")
+def platform(installation: Installation) -> Installation:
+    """What a file's tests run on. A file that needs other settings has another."""
+    return installation
+
+
+@pytest.fixture(scope="module")
+def client(platform: Installation) -> Iterator[Client]:
+    with platform.client() as made:
+        yield made
+
+
+@pytest.fixture
+def deploy(client: Client, tmp_path: Path) -> Deploy:
+    """`deploy(code, name, config="", **options)`: a package with this code, deployed. Nothing is installed for it."""
+
+    def run(code: str, name: str, config: str = "", **options: Any) -> Model:
+        root = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
+        (root / "model").mkdir(parents=True)
+        (root / "model" / "model.py").write_text(code)
+        (root / "config.yaml").write_text(f"model_metadata: {{tenfold: {{}}}}\n{config}")
+        return tenfold.deploy(root, name, client=client, progress=quiet(), **options)
+
+    return run
+
+
+def quiet() -> PlainProgress:
+    """Of a deploy that nobody watches."""
+    return PlainProgress(Console(file=io.StringIO()))
 
 
 @pytest.fixture

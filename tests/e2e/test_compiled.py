@@ -13,7 +13,8 @@ from sklearn.ensemble import RandomForestClassifier
 
 import tenfold
 
-from ..installation import Installation, running, wait_for
+from ..installation import Installation, running
+from ..waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

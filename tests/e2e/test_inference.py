@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from rich.console import Console
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 import tenfold
-from tenfold.client import Client
-from tenfold.credentials import Profile
-from tenfold.progress import PlainProgress
 
-from .conftest import ROOT, Installation
+from .conftest import ROOT, Installation, quiet
 
 pytestmark = pytest.mark.e2e
 
@@ -66,15 +61,13 @@ class KeyPlugin(triton.InferenceServerClientPlugin):
 
 @pytest.fixture(scope="module")
 def deploy(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
-    told = installation.profile
     folder = tmp_path_factory.mktemp("models")
     names: set[str] = set()
-    with Client(Profile(told["url"], told["key"], "default", told["gateway_url"])) as client:
+    with installation.client() as client:
 
         def run(model: Any, name: str, **options: Any) -> Any:
             names.add(name)
-            quiet = PlainProgress(Console(file=io.StringIO()))
-            return tenfold.deploy(model, name, client=client, progress=quiet, app=False, **options)
+            return tenfold.deploy(model, name, client=client, progress=quiet(), app=False, **options)
 
         def run_source(source: str, name: str, config: str = "", **options: Any) -> Any:
             root = folder / f"{name}-{len(list(folder.iterdir()))}"

@@ -3,27 +3,23 @@ seen, fetched and kept on the way."""
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from rich.console import Console
 
 import tenfold
 from tenfold.client import Client
-from tenfold.credentials import Profile
 from tenfold.errors import Conflict, DeployFailed, ModelFailed
 from tenfold.models import Model
-from tenfold.progress import PlainProgress
 
 from ..installation import running
-from .conftest import Installation, wait_for
+from .conftest import Deploy, Installation, quiet, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -83,34 +79,6 @@ class Model:
 def platform() -> Iterator[Installation]:
     with running(TENFOLD_EGRESS_ALLOW=ALLOWED) as installation:
         yield installation
-
-
-@pytest.fixture(scope="module")
-def client(platform: Installation) -> Iterator[Client]:
-    told = platform.profile
-    with Client(Profile(told["url"], told["key"], "default", told["gateway_url"])) as made:
-        yield made
-
-
-Deploy = Callable[..., Model]
-
-
-@pytest.fixture
-def deploy(client: Client, tmp_path: Path) -> Deploy:
-    """A folder with this code, deployed. Nothing is installed for it."""
-
-    def run(code: str, name: str, config: str = "", **options: Any) -> Model:
-        root = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
-        (root / "model").mkdir(parents=True)
-        (root / "model" / "model.py").write_text(code)
-        (root / "config.yaml").write_text(f"model_metadata: {{tenfold: {{}}}}\n{config}")
-        return tenfold.deploy(root, name, client=client, progress=_quiet(), **options)
-
-    return run
-
-
-def _quiet() -> PlainProgress:
-    return PlainProgress(Console(file=io.StringIO()))
 
 
 @pytest.fixture
@@ -263,7 +231,7 @@ def test_compare_tells_two_versions_apart(two_versions: Model) -> None:
 def test_a_downloaded_package_deploys_again(client: Client, two_versions: Model, tmp_path: Path) -> None:
     name = two_versions.name
     folder = client.model(f"{name}@2").download(tmp_path / "again")
-    again = tenfold.deploy(folder, f"{name}-again", client=client, progress=_quiet())
+    again = tenfold.deploy(folder, f"{name}-again", client=client, progress=quiet())
     assert again.predict({"x": 21}) == {"says": "two", "twice": 42}
     digests = [client.get("models", one, "versions", at)["package_digest"] for one, at in ((name, 2), (again.name, 1))]
     assert digests[0] == digests[1]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 
 import tenfold
 from tenfold.client import Client
-from tenfold.credentials import Profile
 from tenfold.models import Model
-from tenfold.progress import PlainProgress
 
-from .conftest import Installation, wait_for
+from .conftest import Deploy, Installation, quiet, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -43,24 +38,12 @@ class Model:
 """
 
 
-@pytest.fixture(scope="module")
-def client(installation: Installation) -> Iterator[Client]:
-    told = installation.profile
-    with Client(Profile(told["url"], told["key"], "default", told["gateway_url"])) as made:
-        yield made
-
-
 @pytest.fixture
-def deploy(client: Client, tmp_path: Path) -> Iterator[Callable[..., Model]]:
+def deploy(deploy: Deploy) -> Iterator[Deploy]:
     made: list[Model] = []
 
     def run(code: str, name: str, **options: Any) -> Model:
-        root = tmp_path / name
-        (root / "model").mkdir(parents=True)
-        (root / "model" / "model.py").write_text(code)
-        (root / "config.yaml").write_text("model_metadata: {tenfold: {}}\n")
-        quiet = PlainProgress(Console(file=io.StringIO()))
-        made.append(tenfold.deploy(root, name, client=client, progress=quiet, app=False, **options))
+        made.append(deploy(code, name, app=False, **options))
         return made[-1]
 
     yield run
@@ -129,9 +112,10 @@ def test_replicas_come_while_calls_wait_and_go_again(installation: Installation,
 
 def test_a_model_comes_back_from_a_fork_with_its_libraries_loaded(installation: Installation, client: Client) -> None:
     """Once a first worker has told which libraries that takes."""
-    quiet = PlainProgress(Console(file=io.StringIO()))
     fitted = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    model = tenfold.deploy(fitted, "forked", example=[[0.5]], client=client, progress=quiet, app=False, scale_to_zero=1)
+    model = tenfold.deploy(
+        fitted, "forked", example=[[0.5]], client=client, progress=quiet(), app=False, scale_to_zero=1
+    )
     headers = {"Authorization": f"Bearer {installation.profile['key']}"}
     try:
         with httpx.Client(headers=headers, timeout=60) as caller:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import subprocess
@@ -22,16 +21,12 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 from prometheus_client.parser import text_string_to_metric_families
-from rich.console import Console
 
-import tenfold
 from tenfold.client import Client
-from tenfold.credentials import Profile
 from tenfold.models import Model
-from tenfold.progress import PlainProgress
 
 from ..installation import running
-from .conftest import ROOT, Installation, wait_for
+from .conftest import ROOT, Deploy, Installation, wait_for
 from .test_studio import sign_in
 
 pytestmark = pytest.mark.e2e
@@ -69,31 +64,6 @@ class Model:
 def platform() -> Iterator[Installation]:
     with running(TENFOLD_QUEUE_LENGTH=str(QUEUE_LENGTH)) as installation:
         yield installation
-
-
-@pytest.fixture(scope="module")
-def client(platform: Installation) -> Iterator[Client]:
-    told = platform.profile
-    with Client(Profile(told["url"], told["key"], "default", told["gateway_url"])) as made:
-        yield made
-
-
-Deploy = Callable[..., Model]
-
-
-@pytest.fixture
-def deploy(client: Client, tmp_path: Path) -> Deploy:
-    """A model of this code. Nothing is installed for it."""
-
-    def run(code: str, name: str, **options: Any) -> Model:
-        root = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
-        (root / "model").mkdir(parents=True)
-        (root / "model" / "model.py").write_text(code)
-        (root / "config.yaml").write_text("model_metadata: {tenfold: {}}\n")
-        progress = PlainProgress(Console(file=io.StringIO()))
-        return tenfold.deploy(root, name, client=client, progress=progress, **options)
-
-    return run
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,37 @@ def test_errors_are_short_with_a_hint_and_exit_code_1(platform: Any, run: Run) -
     assert "Traceback" not in shown.output
 
 
+@pytest.mark.parametrize(
+    ("replica", "said"),
+    [
+        ({"shares_worker_with": 3}, "It shares its worker with 3 other models."),
+        ({"shares_worker_with": 1}, "It shares its worker with 1 other model."),
+        ({"shares_worker_with": 0}, "It shares its worker with no other model yet."),
+        ({"alone_because": "It gets secrets."}, "It has a worker of its own: It gets secrets."),
+        ({}, ""),
+        ({"shares_worker_with": 3, "ended_at": "2026-01-01T00:00:00+00:00"}, ""),
+    ],
+)
+def test_a_model_is_shown_with_how_many_share_its_worker(
+    platform: Any, run: Run, make_version: MakeVersion, replica: dict[str, Any], said: str
+) -> None:
+    told = {"ended_at": None, "started_at": "2026-01-01T00:00:00+00:00"}
+    told |= {"shares_worker_with": None, "alone_because": None, **replica}
+    version = make_version(1, deployment={"status": "running", "replicas": [told]})
+    platform.answers["GET models/churn"] = {
+        "aliases": {"production": 1},
+        "latest_version": 1,
+        "production_version": 1,
+        "scaling": {"min": 1, "max": 1, "idle_seconds": 300},
+    }
+    platform.answers["GET models/churn/versions"] = {"items": [version], "next_cursor": None}
+    platform.answers["GET models/churn/versions/1"] = version
+    shown = run("models", "show", "churn")
+    assert shown.exit_code == 0, shown.output
+    assert ("Packed" in shown.output) == bool(said)
+    assert said in shown.output
+
+
 def test_promote_points_an_alias(platform: Any, run: Run, make_version: MakeVersion) -> None:
     platform.answers["PUT models/churn/aliases/production"] = {}
     platform.answers["GET models/churn"] = {"aliases": {"production": 4}, "latest_version": 4}

@@ -50,6 +50,14 @@ def test_a_batch_that_is_off_stays_a_word(package: Package, tmp_path: Path) -> N
     assert config_of(sent)["runtime"]["batch"] == "off"
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_whether_it_shares_a_worker_is_said_beside_what_else_is_about_running(
+    package: Package, tmp_path: Path, packed: bool
+) -> None:
+    sent = with_wishes(package, Wishes(batch="off", packed=packed), tmp_path / "scratch")
+    assert config_of(sent)["runtime"] == {"predict_concurrency": 2, "batch": "off", "packed": packed}
+
+
 def test_what_the_configuration_says_keeps_its_meaning(package: Package, tmp_path: Path) -> None:
     (package.root / "config.yaml").write_text("environment_variables: {DEBUG: yes, CODE: '12e5', AT: 12:30}\n")
     sent = with_wishes(package, Wishes(description="What it is"), tmp_path / "scratch")
@@ -93,6 +101,7 @@ def test_a_wish_for_what_is_no_group_of_keys_is_refused(
         ({"batch": {"size": 3}}, "batch has size"),
         ({"batch": {"max_size": 0}}, "batch['max_size'] is 0"),
         ({"batch": {"max_wait_ms": -1}}, "batch['max_wait_ms'] is -1"),
+        ({"packed": "yes"}, "packed is 'yes', and must be True or False. Write packed=True"),
         ({"secrets": "HF_TOKEN"}, "secrets is str, and must be a list of names"),
         ({"secrets": ["a token/value"]}, "secrets names 'a to…', which is not a name"),
         (

@@ -10,10 +10,10 @@ import sys
 import tarfile
 import tempfile
 import textwrap
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ from tenfold_deploy.isolation import find_isolation
 from tenfold_deploy.local import LocalScheduler
 from tenfold_deploy.scheduler import Handle, Isolation, Level, Network, Observation, ReplicaSpec, ReplicaState
 from tenfold_runtime.client import Client
+
+from ..waiting import wait_for
 
 MIB = 1024 * 1024
 ORDER: tuple[Level, ...] = ("strict", "reduced", "none")
@@ -47,31 +49,37 @@ class Machine:
         options = {"zygotes": 4 if self.forks else 0, **options}
         return LocalScheduler(self.state, isolation=self.isolation, **options)
 
-    def start(self, source: str, *, scheduler: LocalScheduler | None = None, **fields: Any) -> Handle:
-        """A worker, forked where the machine forks; `first` is the source of the one that a zygote learns from."""
-        first = fields.pop("first", SOURCE)
-        root = self.folder / "data" / f"package{len(self.handles)}"
-        (root / "model").mkdir(parents=True)
-        (root / "model" / "model.py").write_text(textwrap.dedent(source))
-        for name, text in fields.pop("files", {}).items():
+    def spec(self, source: str, *, files: Mapping[str, str] = {}, **fields: Any) -> ReplicaSpec:
+        """Of a worker on a package of its own: this model.py, and those files."""
+        data = self.folder / "data"
+        root = data / f"package{len(list(data.glob('package*')))}"
+        for name, text in {"model/model.py": textwrap.dedent(source), **files}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
-        fields = {"kind": "model", "python": self.python, "root": str(root), **fields}
+        given = {"replica_id": str(uuid.uuid4()), "kind": "model", "python": self.python, "root": str(root)}
+        return ReplicaSpec(**{**given, **fields})
+
+    def start(
+        self, source: str, *, scheduler: LocalScheduler | None = None, first: str = SOURCE, **fields: Any
+    ) -> Handle:
+        """A worker, forked where the machine forks; `first` is the source of the one that a zygote learns from."""
+        spec = self.spec(source, **fields)
         if self.forks:
-            self.make_zygote(fields, first)
-        handle = (scheduler or self.scheduler).start(ReplicaSpec(**{"replica_id": str(uuid.uuid4()), **fields}))
+            self.make_zygote(spec, first)
+        handle = (scheduler or self.scheduler).start(spec)
         self.handles.append(handle)
         assert handle.data["forked"] is self.forks, handle
         return handle
 
-    def make_zygote(self, fields: dict[str, Any], source: str) -> None:
+    def make_zygote(self, spec: ReplicaSpec, source: str) -> None:
         """By a first worker that is like those to come, but for its package."""
         root = self.folder / "data" / "first"
         (root / "model").mkdir(parents=True, exist_ok=True)
         (root / "model" / "model.py").write_text(textwrap.dedent(source))
-        spec = ReplicaSpec(**{"replica_id": str(uuid.uuid4()), **fields, "root": str(root), "secrets": {}})
-        handle = self.scheduler.start(spec)
+        first = replace(spec, replica_id=str(uuid.uuid4()), root=str(root), secrets={})
+        handle = self.scheduler.start(first)
         key = handle.data["zygote_key"]
-        until(lambda: self.scheduler.observe(handle) and self.zygotes(key))
+        wait_for(lambda: self.scheduler.observe(handle) and self.zygotes(key))
         self.scheduler.stop(handle, 0)
         self.ended(handle)
         self.scheduler.remove(handle)
@@ -91,12 +99,18 @@ class Machine:
         assert seen.address is not None
         client = Client(seen.address, timeout_seconds=60)
         self.clients.append(client)
-        until(lambda: client.health()["state"] != "loading")
+        wait_for(lambda: client.health()["state"] != "loading")
         return client
 
     def wait(self, handle: Handle, condition: Callable[[Observation], bool], seconds: float = 60) -> Observation:
-        until(lambda: condition(self.scheduler.observe(handle)), seconds)
-        return self.scheduler.observe(handle)
+        """The first observation that meets the condition."""
+
+        def look() -> Observation | None:
+            seen = self.scheduler.observe(handle)
+            return seen if condition(seen) else None
+
+        found: Observation = wait_for(look, seconds, every=0.01)
+        return found
 
     def ended(self, handle: Handle) -> Observation:
         return self.wait(handle, lambda seen: seen.state is ReplicaState.EXITED)
@@ -112,13 +126,6 @@ class Machine:
         for handle in self.handles:
             self.ended(handle)
         self.scheduler.end_zygotes()
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in {seconds} s"
-        time.sleep(0.01)
 
 
 @pytest.fixture

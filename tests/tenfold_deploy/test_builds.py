@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +37,8 @@ from tenfold_deploy.index_relay import Relay, with_credentials
 from tenfold_deploy.isolation import find_isolation
 from tenfold_deploy.isolation.seccomp import DENIED
 from tenfold_platform.up.postgres import EmbeddedPostgres
+
+from ..waiting import wait_for
 
 AddSource = Callable[..., None]
 AddWheel = Callable[..., None]
@@ -320,13 +321,6 @@ def test_nothing_is_left_of_a_build_whose_engine_was_killed(index: Path, add_sou
         wait_for(lambda: len(marked(mark)) == 2)
         process.kill()
     wait_for(lambda: marked(mark) == [])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 MUCH = "import time\nfor n in range(12): open(f'much{n}', 'wb').write(bytes(5_000_000))\ntime.sleep(600)"

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,8 +21,6 @@ from tenfold_deploy import shim
 from tenfold_deploy.local import LocalScheduler
 from tenfold_deploy.scheduler import (
     Handle,
-    Isolation,
-    Observation,
     ReplicaSpec,
     ReplicaState,
     Resources,
@@ -33,8 +28,9 @@ from tenfold_deploy.scheduler import (
 )
 from tenfold_runtime.client import Client
 
-MIB = 1024 * 1024
-PLAIN = Isolation()  # what a sandbox changes is test_isolation.py's subject
+from ..waiting import wait_for
+from .conftest import BARE_PYTHON, MIB, Machine
+
 ECHO = "class Model:\n    def predict(self, x): return {'got': x}"
 LOADS_FOREVER = """
     class Model:
@@ -48,74 +44,6 @@ DEAF = """
         def load(self): ctypes.PyDLL(None).sleep(1000)
         def predict(self, x): ...
 """
-BARE_PYTHON = os.path.join(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-
-
-class Machine:
-    """A state folder with a scheduler on it, and packages to start."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.scheduler = LocalScheduler(folder / "state", isolation=PLAIN)
-        self.handles: list[Handle] = []
-        self._clients: list[Client] = []
-
-    def spec(self, source: str, **fields: Any) -> ReplicaSpec:
-        root = self.folder / f"package{len(list(self.folder.iterdir()))}"
-        (root / "model").mkdir(parents=True)
-        (root / "model" / "model.py").write_text(textwrap.dedent(source))
-        return ReplicaSpec(
-            **{"replica_id": str(uuid.uuid4()), "kind": "model", "python": BARE_PYTHON, "root": str(root), **fields}
-        )
-
-    def start(self, source: str, *, scheduler: LocalScheduler | None = None, **fields: Any) -> Handle:
-        handle = (scheduler or self.scheduler).start(self.spec(source, **fields))
-        self.handles.append(handle)
-        return handle
-
-    def running(self, source: str, **fields: Any) -> tuple[Handle, Client]:
-        handle = self.start(source, **fields)
-        return handle, self.connect(handle)
-
-    def connect(self, handle: Handle) -> Client:
-        seen = self.wait(handle, lambda seen: seen.state is not ReplicaState.STARTING)
-        assert seen.state is ReplicaState.RUNNING, (seen, self.log(handle))
-        assert seen.address is not None
-        client = Client(seen.address, timeout_seconds=20)
-        self._clients.append(client)
-        until(lambda: client.health()["state"] != "loading")
-        return client
-
-    def wait(self, handle: Handle, condition: Callable[[Observation], bool], seconds: float = 20) -> Observation:
-        seen = [self.scheduler.observe(handle)]
-
-        def look() -> bool:
-            seen[0] = self.scheduler.observe(handle)
-            return condition(seen[0])
-
-        until(look, seconds)
-        return seen[0]
-
-    def ended(self, handle: Handle) -> Observation:
-        return self.wait(handle, lambda seen: seen.state is ReplicaState.EXITED)
-
-    def log(self, handle: Handle) -> str:
-        return self.scheduler.logs(handle, 0, 100 * MIB).data.decode("utf-8", "replace")
-
-    def close(self) -> None:
-        for client in self._clients:
-            client.close()
-        for handle in self.handles:
-            self.scheduler.stop(handle, 0)
-        for handle in self.handles:
-            self.ended(handle)
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in {seconds} s"
-        time.sleep(0.005)
 
 
 def alive(pid: int) -> bool:
@@ -123,12 +51,9 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
-    folder = Path(tempfile.mkdtemp(prefix="tf-"))
-    made = Machine(folder)
-    yield made
-    made.close()
-    shutil.rmtree(folder, ignore_errors=True)
+def machine(make_machine: Callable[..., Machine]) -> Machine:
+    """Without a sandbox: what that changes is test_isolation.py's subject."""
+    return make_machine("none", "open")
 
 
 # Starting, serving, stopping
@@ -212,7 +137,7 @@ def test_the_environment_is_what_the_platform_sets_and_no_more(
     """
     handle, client = machine.running(
         source,
-        environment_variables={"MODE": "test", "OMP_NUM_THREADS": "7", "PYTHONSAFEPATH": "1"},
+        environment_variables={"MODE": "test", "OMP_NUM_THREADS": "7", "PYTHONSAFEPATH": "1", "DO_NOT_TRACK": "0"},
         secrets={"key": "s3cret"},
         resources=Resources(cpu=2.5),
     )
@@ -224,7 +149,9 @@ def test_the_environment_is_what_the_platform_sets_and_no_more(
         "LC_CTYPE",
         "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
         "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TENFOLD_ROOT",
+        "DO_NOT_TRACK", "HF_HUB_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY",
     }  # fmt: skip
+    assert (environment["ORT_DISABLE_TELEMETRY"], environment["DO_NOT_TRACK"]) == ("1", "0")
     assert (environment["MODE"], environment["OMP_NUM_THREADS"], environment["MKL_NUM_THREADS"]) == ("test", "7", "2")
     assert (environment["HOME"], environment["TMPDIR"]) == (f"{folder}/home", f"{folder}/tmp")
     assert told["secret"] == "s3cret"
@@ -283,7 +210,7 @@ def test_what_cannot_start_says_why_and_leaves_nothing(machine: Machine) -> None
     with pytest.raises(SchedulerError, match="could not be started: FileNotFoundError") as caught:
         machine.scheduler.start(ReplicaSpec(**{**vars(spec), "python": str(broken)}))
     assert caught.value.code == "start_failed"
-    assert list((machine.folder / "state" / "replicas").iterdir()) == []
+    assert list((machine.state / "replicas").iterdir()) == []
 
 
 def test_the_same_replica_is_not_started_twice(machine: Machine) -> None:
@@ -296,7 +223,7 @@ def test_the_same_replica_is_not_started_twice(machine: Machine) -> None:
 
 def test_a_start_that_was_cut_off_is_no_obstacle(machine: Machine) -> None:
     spec = machine.spec(ECHO)
-    (machine.folder / "state" / "replicas" / spec.replica_id / "home").mkdir(parents=True)
+    (machine.state / "replicas" / spec.replica_id / "home").mkdir(parents=True)
     assert machine.scheduler.adopt() == []
     handle = machine.scheduler.start(spec)
     machine.handles.append(handle)
@@ -343,7 +270,7 @@ def test_a_tree_is_removed_however_deep_and_nothing_beyond_it(tmp_path: Path) ->
 
 
 def test_a_long_state_folder_gets_a_short_socket(machine: Machine) -> None:
-    scheduler = LocalScheduler(machine.folder / ("x" * 120), isolation=PLAIN)
+    scheduler = LocalScheduler(machine.folder / ("x" * 120), isolation=machine.isolation)
     handle, client = machine.start(ECHO, scheduler=scheduler), None
     client = machine.connect(handle)
     path = Path(handle.data["address"].partition(":")[2])
@@ -352,7 +279,7 @@ def test_a_long_state_folder_gets_a_short_socket(machine: Machine) -> None:
     assert client.request("predict", b"1").ok
     scheduler.stop(handle)
     machine.ended(handle)
-    until(lambda: not path.parent.exists())
+    wait_for(lambda: not path.parent.exists())
 
 
 def test_stopping_waits_for_the_grace_then_kills(machine: Machine) -> None:
@@ -378,7 +305,7 @@ def test_what_does_not_finish_within_the_grace_is_told_so(machine: Machine) -> N
     asking = threading.Thread(target=lambda: answers.append(client.request("predict", b"1")))
     asking.start()
     observer = machine.connect(handle)
-    until(lambda: observer.health()["in_flight"] == 1)
+    wait_for(lambda: observer.health()["in_flight"] == 1)
     machine.scheduler.stop(handle, 0.2)
     asking.join(20)
     assert [(answer.header["code"], answer.header["status"]) for answer in answers] == [("stopped", 503)]
@@ -409,13 +336,13 @@ input()
 
 def test_replicas_outlive_the_killed_process_that_started_them_and_are_adopted(machine: Machine) -> None:
     root = machine.spec(ECHO).root
-    arguments = [sys.executable, "-c", CONTROLLER, str(machine.folder / "state"), BARE_PYTHON, str(root)]
+    arguments = [sys.executable, "-c", CONTROLLER, str(machine.state), BARE_PYTHON, str(root)]
     with subprocess.Popen(
         arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as controller:
         replica_id = controller.stdout.readline().strip()
         os.killpg(controller.pid, signal.SIGKILL)
-    (handle,) = LocalScheduler(machine.folder / "state").adopt()
+    (handle,) = LocalScheduler(machine.state).adopt()
     machine.handles.append(handle)
     assert (handle.replica_id, handle.labels) == (replica_id, {"a": "b"})
     assert Handle.from_json(json.loads(json.dumps(handle.to_json()))) == handle
@@ -441,7 +368,7 @@ def test_adopting_finds_running_and_ended_ones_and_removing_forgets(machine: Mac
 def test_when_the_shim_is_killed_the_worker_dies_and_is_reported_lost(machine: Machine) -> None:
     handle, client = machine.running(ECHO)
     os.kill(handle.data["shim_pid"], signal.SIGKILL)
-    until(lambda: not alive(handle.data["worker_pid"]))
+    wait_for(lambda: not alive(handle.data["worker_pid"]))
     ended = machine.ended(handle)
     assert ended.reason_code == "supervisor_killed"
     assert machine.scheduler.observe(handle) == ended
@@ -479,7 +406,7 @@ def test_an_end_whose_record_was_lost_is_still_an_end(machine: Machine) -> None:
     handle = machine.start(ECHO)
     machine.scheduler.stop(handle, 0)
     machine.ended(handle)
-    until(lambda: not alive(handle.data["shim_pid"]))
+    wait_for(lambda: not alive(handle.data["shim_pid"]))
     (Path(handle.data["folder"]) / "exit.json").write_text("")
     assert machine.scheduler.observe(handle).state is ReplicaState.EXITED
 
@@ -612,7 +539,7 @@ def test_daemons_that_a_model_leaves_end_with_it(machine: Machine, how: str) -> 
     else:
         os.kill(handle.data["worker_pid" if how == "killed" else "shim_pid"], signal.SIGKILL)
     assert machine.ended(handle).state is ReplicaState.EXITED
-    until(lambda: not any(alive(pid) for pid in pids))
+    wait_for(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_a_fork_bomb_is_ended(machine: Machine) -> None:
@@ -625,7 +552,7 @@ def test_a_fork_bomb_is_ended(machine: Machine) -> None:
                         time.sleep(1000)
                 time.sleep(1000)
     """
-    handle = machine.start(source, scheduler=LocalScheduler(machine.folder / "state", isolation=PLAIN, processes=20))
+    handle = machine.start(source, scheduler=machine.make(processes=20))
     client = machine.connect(handle)
     with pytest.raises(ConnectionError):
         client.request("predict", b"1")
@@ -670,7 +597,7 @@ def test_output_is_kept_in_order_and_read_from_any_offset(machine: Machine) -> N
     assert machine.scheduler.logs(handle) == machine.scheduler.logs(handle, 0)
     client.request("predict", b"1")
     expected = b"out 1\nerr 1\nfrom a child\n"
-    until(lambda: machine.scheduler.logs(handle).data == expected)
+    wait_for(lambda: machine.scheduler.logs(handle).data == expected)
     first = machine.scheduler.logs(handle, 0, 6)
     assert (first.data, first.next_offset) == (b"out 1\n", 6)
     rest = machine.scheduler.logs(handle, first.next_offset)
@@ -699,12 +626,12 @@ def test_the_last_words_of_a_dying_worker_are_kept(machine: Machine) -> None:
 
 
 def test_the_log_never_grows_beyond_two_segments_and_offsets_stay_true(machine: Machine) -> None:
-    scheduler = LocalScheduler(machine.folder / "state", isolation=PLAIN, log_segment_bytes=10_000)
+    scheduler = machine.make(log_segment_bytes=10_000)
     source = "class Model:\n    def predict(self, n):\n        for i in range(n): print(f'line {i:06d}')"
     handle = machine.start(source, scheduler=scheduler)
     client = machine.connect(handle)
     client.request("predict", b"5000")
-    until(lambda: machine.scheduler.logs(handle, -12).data == b"line 004999\n")
+    wait_for(lambda: machine.scheduler.logs(handle, -12).data == b"line 004999\n")
     segments = list(Path(handle.data["folder"]).glob("log.*"))
     assert len(segments) == 2
     assert sum(path.stat().st_size for path in segments) <= 20_000
@@ -728,7 +655,7 @@ def test_a_flood_of_output_is_dropped_with_a_note_and_stops_nobody(machine: Mach
     started = time.monotonic()
     assert client.request("predict", b"1").json() == "done"
     assert time.monotonic() - started < 10
-    until(lambda: "bytes of output were dropped" in machine.log(handle))
+    wait_for(lambda: "bytes of output were dropped" in machine.log(handle))
     machine.scheduler.stop(handle)
     machine.ended(handle)
     size = sum(path.stat().st_size for path in Path(handle.data["folder"]).glob("log.*"))

@@ -252,6 +252,8 @@ def test_no_model() -> None:
         ("bis_llm: {version: a}", "bis_llm"),
         ("build: {model_server: TRT_LLM}", "build.model_server"),
         ("base_image: python", "base_image"),
+        ("runtime: {packed: perhaps}", "runtime.packed"),
+        ("runtime: {packed: 1}", "runtime.packed"),
         ("runtime: {batch: 32}", "runtime.batch"),
         ("runtime: {batch: {size: 1}}", "runtime.batch"),
         ("runtime: {batch: {max_size: 0}}", "runtime.batch.max_size"),
@@ -474,6 +476,26 @@ def test_build_commands_bring_pip_unless_the_package_pins_it() -> None:
 )
 def test_batches(written: str, kept: object) -> None:
     assert starts_from(read(f"runtime: {{batch: {written}}}"))["runtime"]["batch"] == kept
+
+
+def test_one_of_many_that_share_a_worker() -> None:
+    assert (read("").packed, read("runtime: {packed: true}").packed) == (False, True)
+    assert starts_from(read("runtime: {packed: true}"))["runtime"]["packed"] is True
+    assert warnings("runtime: {packed: true}") == {}
+    assert explained("runtime: {packed: true}")["runtime.packed"] == ("honoured", 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "keepers"),
+    [
+        ("runtime: {packed: true}\nsecrets: {token: null}", "secrets"),
+        ("runtime: {packed: true}\nsecrets: {token: null}\nbuild_commands: [make]", "secrets and build_commands"),
+        ("runtime: {packed: true, enable_debug_logs: true}", "runtime.enable_debug_logs"),
+    ],
+)
+def test_what_keeps_a_package_from_sharing_a_worker_is_said(config: str, keepers: str) -> None:
+    (warning,) = [one for one in read(config).warnings if one.path == "runtime.packed"]
+    assert warning.message == f"has no effect: a package with {keepers} has a worker of its own"
 
 
 # --- explain ---

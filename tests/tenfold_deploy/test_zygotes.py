@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,8 @@ import pytest
 from tenfold_deploy import shim
 from tenfold_deploy.scheduler import Handle, ReplicaSpec, ReplicaState
 from tenfold_deploy.zygotes import Zygotes
+
+from ..waiting import wait_for
 
 ECHO = "class Model:\n    def predict(self, x): return x"
 NUMPY = "import numpy\n" + ECHO
@@ -39,20 +40,9 @@ def environment(tmp_path: Path) -> Path:
     return folder
 
 
-def until(condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in {seconds} s"
-        time.sleep(0.01)
-
-
 def start_ordinary(machine: Any, **fields: Any) -> Handle:
     """A start of which nothing is expected."""
-    root = machine.folder / "data" / f"any{uuid.uuid4()}"
-    (root / "model").mkdir(parents=True)
-    (root / "model" / "model.py").write_text(textwrap.dedent(fields.pop("source", ECHO)))
-    given = {"kind": "model", "python": machine.python, "root": str(root), **fields}
-    handle: Handle = machine.scheduler.start(ReplicaSpec(**{"replica_id": str(uuid.uuid4()), **given}))
+    handle: Handle = machine.scheduler.start(machine.spec(fields.pop("source", ECHO), **fields))
     machine.handles.append(handle)
     return handle
 
@@ -187,7 +177,7 @@ def test_a_zygote_cannot_look_through_those_who_make_sandboxes(machine: Any, env
     for _ in range(3):
         machine.running(ECHO, first="import einops\n" + ECHO)
     (log,) = machine.state.glob("zygotes/*/z-*/log.*")
-    until(lambda: "SAW bwrap" in log.read_text() and "SAW sh" in log.read_text())
+    wait_for(lambda: "SAW bwrap" in log.read_text() and "SAW sh" in log.read_text())
     assert "OPENED" not in log.read_text()
 
 
@@ -212,7 +202,7 @@ def test_a_worker_ends_with_its_sandbox(machine: Any) -> None:
 def test_a_shim_that_is_killed_takes_its_worker_along(machine: Any) -> None:
     handle, _ = machine.running(ECHO)
     os.kill(handle.data["shim_pid"], signal.SIGKILL)
-    until(lambda: shim.process_started(handle.data["worker_pid"]) is None)
+    wait_for(lambda: shim.process_started(handle.data["worker_pid"]) is None)
     assert machine.ended(handle).reason_code == "supervisor_killed"
     assert machine.running(ECHO)[0].data["forked"]
 
@@ -243,7 +233,7 @@ def test_a_zygote_that_hangs_is_passed_over(machine: Any) -> None:
         assert machine.ended(handle).reason_code == "killed", "nor is an end waited for that it does not tell"
     finally:
         os.kill(zygote["worker_pid"], signal.SIGCONT)
-    until(lambda: shim.process_started(zygote["worker_pid"]) is None)
+    wait_for(lambda: shim.process_started(zygote["worker_pid"]) is None)
 
 
 def test_a_broken_library_is_the_worker_s_to_fail_at(machine: Any, environment: Path) -> None:
@@ -275,14 +265,14 @@ def test_libraries_that_start_threads_are_never_forked(
     handle = start_ordinary(machine, source=source)
     machine.connect(handle)
     folder = machine.state / "zygotes" / handle.data["zygote_key"]
-    until(lambda: machine.scheduler.observe(handle) and list(folder.glob("z-*/exit.json")))
+    wait_for(lambda: machine.scheduler.observe(handle) and list(folder.glob("z-*/exit.json")))
     with caplog.at_level(logging.WARNING):
         for scheduler in (machine.make(), machine.make()):
             machine.scheduler = scheduler
             after = start_ordinary(machine, source=source)
             assert not after.data["forked"]
             assert machine.connect(after).request("predict", b"1").json() == 1
-            until((folder / "given_up").exists)
+            wait_for((folder / "given_up").exists)
     assert "threads" in (folder / "given_up").read_text()
     assert caplog.text.count("one by one from now on") == 1
     assert machine.zygotes() == []
@@ -296,7 +286,7 @@ def test_a_zygote_ends_with_its_environment(machine: Any, environment: Path) -> 
     assert shim.process_started(pid) is not None
     machine.scheduler.stop(handle, 0)
     machine.ended(handle)
-    until(lambda: shim.process_started(pid) is None)
+    wait_for(lambda: shim.process_started(pid) is None)
 
 
 def test_an_environment_that_is_built_anew_has_another_zygote(machine: Any, environment: Path) -> None:
@@ -319,7 +309,7 @@ def test_a_library_that_is_new_comes_with_another_zygote(machine: Any, environme
     first, _ = machine.running(ECHO, first="import einops, secretive\n" + ECHO)
     (zygote,) = machine.zygotes()
     handle, _ = machine.running("import tqdm\n" + ECHO)
-    until(lambda: machine.scheduler.observe(handle) and len(machine.zygotes()) == 2)
+    wait_for(lambda: machine.scheduler.observe(handle) and len(machine.zygotes()) == 2)
     source = """
         import sys
         class Model:
@@ -331,7 +321,7 @@ def test_a_library_that_is_new_comes_with_another_zygote(machine: Any, environme
         assert shim.process_started(one.data["worker_pid"]) is not None
         machine.scheduler.stop(one, 0)
         machine.ended(one)
-    until(lambda: shim.process_started(zygote["worker_pid"]) is None)
+    wait_for(lambda: shim.process_started(zygote["worker_pid"]) is None)
 
 
 def test_the_one_used_least_recently_makes_room(machine: Any) -> None:
@@ -344,11 +334,11 @@ def test_the_one_used_least_recently_makes_room(machine: Any) -> None:
     assert shim.process_started(pid) is not None, "one with workers stays"
     machine.scheduler.stop(one, 0)
     machine.ended(one)
-    until(lambda: shim.children(pid) == [])
+    wait_for(lambda: shim.children(pid) == [])
     machine.scheduler = machine.make(zygotes=1)
     last = start_ordinary(machine, labels={"workspace": "other"})
-    until(lambda: machine.zygotes(last.data["zygote_key"]))
-    until(lambda: shim.process_started(pid) is None)
+    wait_for(lambda: machine.zygotes(last.data["zygote_key"]))
+    wait_for(lambda: shim.process_started(pid) is None)
 
 
 def test_nothing_is_left(machine: Any) -> None:

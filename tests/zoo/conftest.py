@@ -30,6 +30,8 @@ from tenfold_platform.zoo.service import ENTRIES_DIR, get_entry
 from tenfold_runtime.client import Client
 from tenfold_runtime.frames import Frame
 
+from ..waiting import wait_for
+
 PATIENCE_SECONDS = 900.0
 
 
@@ -125,7 +127,10 @@ class Zoo:
         for handle in self._handles:
             self._scheduler.stop(handle, grace_seconds=1)
         for handle in self._handles:
-            _until(lambda handle=handle: self._scheduler.observe(handle).state is ReplicaState.EXITED)  # type: ignore[misc]
+            wait_for(partial(self._has_ended, handle), PATIENCE_SECONDS)
+
+    def _has_ended(self, handle: Handle) -> bool:
+        return self._scheduler.observe(handle).state is ReplicaState.EXITED
 
     def _address(self, handle: Handle) -> str:
         def found() -> str | None:
@@ -133,7 +138,7 @@ class Zoo:
             assert seen.state is not ReplicaState.EXITED, self._log(handle)
             return seen.address if seen.state is ReplicaState.RUNNING else None
 
-        return str(_until(found))
+        return str(wait_for(found, PATIENCE_SECONDS))
 
     def _loaded(self, client: Client, handle: Handle) -> dict[str, Any]:
         def answered() -> dict[str, Any] | None:
@@ -142,21 +147,13 @@ class Zoo:
             health = client.health()
             return None if health["state"] == "loading" else health
 
-        health = _until(answered)
+        health = wait_for(answered, PATIENCE_SECONDS)
         if health["state"] != "ready":
             raise LoadFailed(f"{json.dumps(health)}\n{self._log(handle)}")
         return dict(health)
 
     def _log(self, handle: Handle) -> str:
         return self._scheduler.logs(handle, offset=-20_000).data.decode("utf-8", "replace")
-
-
-def _until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"it did not happen in {PATIENCE_SECONDS:.0f} s"
-        time.sleep(0.05)
-    return found
 
 
 def _files(package: Path) -> list[PackageFile]:

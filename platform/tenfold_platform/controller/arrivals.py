@@ -9,8 +9,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from tenfold_deploy.scheduler import Handle, Observation, ReplicaState, Scheduler
-from tenfold_platform.controller.probe import connect
-from tenfold_runtime.frames import FrameError
+from tenfold_platform.controller.probe import Health, probe
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +19,18 @@ LONGEST_PAUSE_SECONDS = 0.2
 WAIT_SECONDS = 5.0
 AT_ONCE = 32
 
+Arrived = Callable[[UUID, Handle, str, Health], None]
+"""Told of the deployment, the replica, its address, and how it is: `ready`, or why not."""
+
 
 class Arrivals:
-    """`follow` returns at once; `arrived` is told the deployment of a replica that has loaded, failed or ended.
+    """`follow` returns at once; `arrived` is told of a replica that has loaded, failed or ended.
 
     It only ever brings a look at the deployment forward: a replica that is followed by nobody, or for longer than a
     minute, is found by the controller's rounds.
     """
 
-    def __init__(self, scheduler: Scheduler, arrived: Callable[[UUID], None]) -> None:
+    def __init__(self, scheduler: Scheduler, arrived: Arrived) -> None:
         self._scheduler = scheduler
         self._arrived = arrived
         self._places = threading.BoundedSemaphore(AT_ONCE)
@@ -46,8 +48,10 @@ class Arrivals:
         deadline, pause = time.monotonic() + FOLLOW_SECONDS, FIRST_PAUSE_SECONDS
         try:
             while not self._closed.wait(pause) and time.monotonic() < deadline:
-                if _has_arrived(self._scheduler.observe(handle)):
-                    self._arrived(deployment_id)
+                seen = self._scheduler.observe(handle)
+                health = _health(seen)
+                if health is not None:
+                    self._arrived(deployment_id, handle, seen.address or "", health)
                     return
                 pause = min(pause * 1.1, LONGEST_PAUSE_SECONDS)
         except Exception:
@@ -56,14 +60,11 @@ class Arrivals:
             self._places.release()
 
 
-def _has_arrived(observation: Observation) -> bool:
+def _health(observation: Observation) -> Health | None:
+    """None while it is on its way."""
     if observation.state is ReplicaState.EXITED:
-        return True
+        return Health("unreachable")
     if observation.state is not ReplicaState.RUNNING or not observation.address:
-        return False
-    try:
-        with connect(observation.address, 2 * WAIT_SECONDS) as client:
-            state = client.request("health", wait_seconds=WAIT_SECONDS).header.get("state")
-    except (OSError, FrameError):
-        return False
-    return state != "loading"
+        return None
+    health = probe(observation.address, wait_seconds=WAIT_SECONDS)
+    return health if health.state in ("ready", "failed") else None

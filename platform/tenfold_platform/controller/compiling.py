@@ -41,7 +41,7 @@ from tenfold_platform.errors import PlatformError
 from tenfold_platform.files import service as files
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
-from tenfold_platform.models import compiling
+from tenfold_platform.models import compiling, packing
 from tenfold_platform.models.compiling import COMPILED, Compiler
 from tenfold_platform.models.tables import CompilationState, CompilationTable, VersionState, VersionTable
 from tenfold_runtime import msgpack
@@ -205,6 +205,8 @@ def _follow(session: Session, row: CompilationTable, version: VersionTable) -> N
     staying = [one for one in replicas if one.state == ReplicaState.READY and one.draining_since is None]
     failed = [one for one in replicas if one.state == ReplicaState.FAILED and one.created_at >= row.updated_at]
     for one in failed:
+        if packing.shares_worker(one):  # it is started again, alone
+            continue
         if _is_compiled(one.handle) or not one.handle:
             raise CannotCompile(f"The compiled form does not start: {one.reason}")
     if any(_is_compiled(one.handle) for one in staying):

@@ -24,12 +24,13 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.local import LocalScheduler
-from tenfold_deploy.scheduler import Scheduler
+from tenfold_deploy.scheduler import Handle, Scheduler
 from tenfold_platform import tables
 from tenfold_platform.clock import Clock, utc_now
 from tenfold_platform.controller import compiling, releases, scaling, shipping, versions
 from tenfold_platform.controller.arrivals import Arrivals
 from tenfold_platform.controller.masks import Masks
+from tenfold_platform.controller.probe import Health
 from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import make_engine, make_sessions, transaction
 from tenfold_platform.deployments import forgetting
@@ -85,7 +86,7 @@ class Controller:
         self._owner = owner
         self._keyring = Keyring.of(settings)
         self._masks = Masks(sessions, self._keyring)
-        self._arrivals = Arrivals(scheduler, self.look_at)
+        self._arrivals = Arrivals(scheduler, self._arrived)
         self._reconciler = Reconciler(
             sessions,
             scheduler,
@@ -131,7 +132,7 @@ class Controller:
             preparing = releases.list_preparing(session)
             uncompiled = compiling.list_unfinished(session) if self._settings.compile_models else []
             due = self._due_deployments(session)
-            shippable = shipping.list_shippable(session)
+            shippable = shipping.list_with_output(session, self._scheduler)
         for deployment_id in due:
             self._submit("deployment", deployment_id, partial(self._reconciler.reconcile, deployment_id))
         for version_id in unfinished:
@@ -184,9 +185,12 @@ class Controller:
             )
 
     def _reconcile_own(self, deployment_id: UUID) -> bool:
-        with transaction(self._sessions) as session:
-            owner = session.scalar(select(DeploymentTable.lease_owner).where(DeploymentTable.id == deployment_id))
-        return owner == self._owner and self._reconciler.reconcile(deployment_id)
+        return self._reconciler.reconcile(deployment_id, owner=self._owner)
+
+    def _arrived(self, deployment_id: UUID, handle: Handle, address: str, health: Health) -> None:
+        if health.state == "ready":
+            self._reconciler.has_arrived(deployment_id, UUID(handle.replica_id), address, health)
+        self.look_at(deployment_id)
 
     def _scale(self) -> None:
         with transaction(self._sessions) as session:

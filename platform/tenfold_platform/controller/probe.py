@@ -23,10 +23,11 @@ class Health:
     in_flight: int = 0
 
 
-def probe(address: str) -> Health:
+def probe(address: str, *, wait_seconds: float = 0.0) -> Health:
+    """`wait_seconds`: how long the worker is to wait with its answer while it is loading."""
     try:
-        with connect(address, PROBE_TIMEOUT_SECONDS) as client:
-            header = client.health()
+        with connect(address, PROBE_TIMEOUT_SECONDS + wait_seconds) as client:
+            header = client.request("health", wait_seconds=wait_seconds).header
     except (OSError, FrameError):
         return Health("unreachable")
     return Health(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.archive import ArchiveError
@@ -57,7 +57,7 @@ from tenfold_platform.errors import PlatformError
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.ids import new_id
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models import compiling
+from tenfold_platform.models import compiling, packing
 from tenfold_platform.models import service as models
 from tenfold_platform.models.compiling import COMPILED, Twin
 from tenfold_platform.models.tables import AliasTable, VersionState, VersionTable
@@ -81,6 +81,18 @@ PROCESS_STATES: dict[Process, ProcessState] = {
 
 
 @dataclass
+class Beginning:
+    """What the next replica starts with, beside its version: `twin` is what it starts from in the version's place,
+    `problem` why it cannot start.
+    """
+
+    twin: Twin | None = None
+    secrets: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] | None = None
+    problem: PlatformError | None = None
+
+
+@dataclass
 class Look:
     """What one pass found: the rows, and for each replica its process and its worker's health."""
 
@@ -90,7 +102,7 @@ class Look:
     replicas: list[ReplicaTable]
     observations: dict[UUID, Observation] = field(default_factory=dict)
     health: dict[UUID, Health] = field(default_factory=dict)
-    twin: Twin | None = None  # what new replicas start from in the version's place
+    beginning: Beginning = field(default_factory=Beginning)
 
 
 class Reconciler:
@@ -127,9 +139,12 @@ class Reconciler:
         self._started = started
         self._compiles = compiles
 
-    def reconcile(self, deployment_id: UUID) -> bool:
-        """One pass over one deployment. True when something changed (look again soon)."""
-        look = self._look(deployment_id)
+    def reconcile(self, deployment_id: UUID, *, owner: str | None = None) -> bool:
+        """One pass over one deployment. True when something changed (look again soon).
+
+        `owner`: only if that one leases it.
+        """
+        look = self._look(deployment_id, owner)
         if look is None:
             return False
         actions = plan(self._desired(look), [self._seen(look, row) for row in look.replicas], self._clock())
@@ -137,6 +152,31 @@ class Reconciler:
             self._act(look, action)
         self._note_measurements(look)
         return bool(actions)
+
+    def has_arrived(self, deployment_id: UUID, replica_id: UUID, address: str, health: Health) -> None:
+        """Records that a replica on its way up is ready, without a pass: calls wait for it. What else follows from it
+        is for the next pass, as is a replica that was stopped meanwhile.
+        """
+        on_its_way = ReplicaTable.state.in_((ReplicaState.STARTING, ReplicaState.LOADING))
+        peak = max(health.peak_memory_bytes or 0, health.memory_bytes or 0)
+        with transaction(self._sessions) as session:
+            became = session.scalar(
+                update(ReplicaTable)
+                .where(ReplicaTable.id == replica_id, on_its_way)
+                .values(
+                    state=ReplicaState.READY,
+                    address=address,
+                    ready_at=self._clock(),
+                    load_seconds=health.load_seconds,
+                    memory_bytes=health.memory_bytes,
+                    peak_memory_bytes=func.greatest(ReplicaTable.peak_memory_bytes, peak or None),
+                    reason="",
+                )
+                .returning(ReplicaTable.id)
+            )
+            unhealthy = (DeploymentTable.id == deployment_id, DeploymentTable.unhealthy_reason != "")
+            if became is not None:
+                session.execute(update(DeploymentTable).where(*unhealthy).values(unhealthy_reason=""))
 
     def stop_strays(self) -> None:
         """Stops replicas that run here without a row: their deployment was deleted."""
@@ -161,20 +201,22 @@ class Reconciler:
 
     # --- looking
 
-    def _look(self, deployment_id: UUID) -> Look | None:
+    def _look(self, deployment_id: UUID, owner: str | None = None) -> Look | None:
         with transaction(self._sessions) as session:
-            deployment = session.get(DeploymentTable, deployment_id)
-            if deployment is None:
+            found = session.execute(
+                select(DeploymentTable, EnvironmentTable, VersionTable)
+                .join(EnvironmentTable, EnvironmentTable.id == DeploymentTable.environment_id)
+                .outerjoin(VersionTable, VersionTable.id == DeploymentTable.version_id)
+                .where(DeploymentTable.id == deployment_id)
+            ).one_or_none()
+            if found is None or owner not in (None, found[0].lease_owner):
                 return None
-            environment = session.get_one(EnvironmentTable, deployment.environment_id)
-            version = session.get(VersionTable, deployment.version_id) if deployment.version_id else None
             replicas = session.scalars(
                 select(ReplicaTable)
                 .where(ReplicaTable.deployment_id == deployment_id, ReplicaTable.state.in_(LIVE_REPLICA_STATES))
                 .order_by(ReplicaTable.id)
             ).all()
-            twin = compiling.twin_of(session, version, is_on=self._compiles) if version else None
-            look = Look(deployment, environment, version, list(replicas), twin=twin)
+            look = Look(*found, list(replicas))
         handles = [self._handle(row) for row in look.replicas]
         for row, observation in zip(look.replicas, self._scheduler.observe_all(handles), strict=True):
             look.observations[row.id] = observation
@@ -228,6 +270,8 @@ class Reconciler:
             case Create():
                 self._create(look)
             case Start(replica_id):
+                with transaction(self._sessions) as session:
+                    look.beginning = self._begin(session, look)
                 self._start(look, replica_id)
             case NowStarting(replica_id):
                 handle = self._handle(next(row for row in look.replicas if row.id == replica_id))
@@ -257,15 +301,17 @@ class Reconciler:
     def _create(self, look: Look) -> None:
         row = ReplicaTable(id=new_id(), deployment_id=look.deployment.id, state=ReplicaState.PENDING, host=self._host)
         with transaction(self._sessions) as session:
-            if look.version is not None:  # a change of form since the look would not know of this replica
-                look.twin = compiling.twin_of(session, look.version, is_on=self._compiles, is_to_stay=True)
+            look.beginning = self._begin(session, look)
             session.add(row)
         look.replicas.append(row)
         self._start(look, row.id)
 
     def _start(self, look: Look, replica_id: UUID) -> None:
         try:
-            handle = self._scheduler.start(self._spec(look, replica_id))
+            if look.beginning.problem is not None:
+                raise look.beginning.problem
+            spec, asked_at = self._spec(look, replica_id), self._clock()
+            handle = self._scheduler.start(spec)
         except ArchiveError as error:
             reason = f"The package could not be laid out: {error.message}. {error.hint or ''}".rstrip()
             self._now_failed(look, replica_id, reason, stop=False)
@@ -273,7 +319,7 @@ class Reconciler:
         except (SchedulerError, PlatformError, OSError) as error:
             self._now_failed(look, replica_id, f"The worker could not be started: {error}", stop=False)
             return
-        self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
+        self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=asked_at)
         self._started(look.deployment.id, handle)
         if not is_compiled(Path(look.environment.python_path or "").parent.parent):
             dispatch.send("compile_environment", look.environment.id)
@@ -289,12 +335,13 @@ class Reconciler:
                 replica_id=str(replica_id), kind="code", python=python, code_root=str(code_root), labels=labels
             )
         version = look.version
-        twin = look.twin
+        twin = look.beginning.twin
         root = self._workers_dir / "packages" / workspace / (twin.folder if twin else _folder_name(version))
         if not root.exists():
             self._lay_out(version, root, twin)
-        opened = self._open_secrets(look, version)
-        self._masks.remember(replica_id, opened.values.values())
+        self._masks.remember(replica_id, look.beginning.secrets.values())
+        is_packed = packing.may_share(version, look.deployment)
+        apart = {packing.APART: "yes"} if packing.wants_packing(version) and not is_packed else {}
         return ReplicaSpec(
             replica_id=str(replica_id),
             kind="model",
@@ -302,10 +349,11 @@ class Reconciler:
             root=str(root),
             digest=version.package_digest,
             environment_variables=version.config.get("environment_variables") or {},
-            secrets=opened.values,
-            environment=self._name_of_environment(version),
+            secrets=look.beginning.secrets,
+            environment=look.beginning.environment,
             resources=Resources(memory_bytes=version.memory_bytes, cpu=_cpu(version, look.deployment.max_replicas)),
-            labels=labels | {"version": str(version.id)} | ({COMPILED: "yes"} if twin else {}),
+            labels=labels | {"version": str(version.id)} | ({COMPILED: "yes"} if twin else {}) | apart,
+            packed=is_packed,
         )
 
     def _lay_out(self, version: VersionTable, root: Path, twin: Twin | None) -> None:
@@ -323,33 +371,45 @@ class Reconciler:
         digest = None if twin or version.fetched else version.package_digest
         materialise(files, root, worker_config=twin.config if twin else version.config, digest=digest)
 
-    def _open_secrets(self, look: Look, version: VersionTable) -> secrets.Opened:
+    def _begin(self, session: Session, look: Look) -> Beginning:
+        """Nobody changes which form the version's replicas start from until this transaction is over: who changes it
+        must know of this replica.
+        """
+        version = look.version
+        if version is None:
+            return Beginning()
+        beginning = Beginning(
+            compiling.twin_of(session, version, is_on=self._compiles),
+            environment=self._environment_of(session, version),
+        )
+        try:
+            beginning.secrets = self._open_secrets(session, look, version)
+        except PlatformError as error:
+            beginning.problem = error
+        return beginning
+
+    def _open_secrets(self, session: Session, look: Look, version: VersionTable) -> dict[str, str]:
         """The secrets that the version declares, and no other. What is missing is said: on the version, and in its log.
 
         Raises PlatformError for one that is there and cannot be opened.
         """
         names = secrets.declared(version)
-        with transaction(self._sessions) as session:
-            opened = secrets.open_declared(session, self._keyring, version.workspace_id, names)
-            others = [warning for warning in version.warnings if warning.get("code") != MISSING_SECRET]
-            warnings = [*others, *map(_missing_secret, opened.missing)]
-            if warnings != version.warnings:
-                session.get_one(VersionTable, version.id, with_for_update=True).warnings = warnings
-            for name in opened.missing:
-                text = f"[tenfold] the secret {name} is declared and not set: tenfold secrets set {name}\n"
-                logs.append(session, log_subject(look.deployment.id), text)
-        return opened
+        opened = secrets.open_declared(session, self._keyring, version.workspace_id, names)
+        others = [warning for warning in version.warnings if warning.get("code") != MISSING_SECRET]
+        warnings = [*others, *map(_missing_secret, opened.missing)]
+        if warnings != version.warnings:
+            session.get_one(VersionTable, version.id, with_for_update=True).warnings = warnings
+        for name in opened.missing:
+            text = f"[tenfold] the secret {name} is declared and not set: tenfold secrets set {name}\n"
+            logs.append(session, log_subject(look.deployment.id), text)
+        return dict(opened.values)
 
-    def _name_of_environment(self, version: VersionTable) -> dict[str, str] | None:
+    def _environment_of(self, session: Session, version: VersionTable) -> dict[str, str] | None:
         """What Truss calls a model's environment: the alias that the version has, or gets when it is ready."""
-        with transaction(self._sessions) as session:
-            names = set(
-                session.scalars(
-                    select(AliasTable.name).where(
-                        or_(AliasTable.version_id == version.id, AliasTable.canary_version_id == version.id)
-                    )
-                )
-            )
+        query = select(AliasTable.name).where(
+            or_(AliasTable.version_id == version.id, AliasTable.canary_version_id == version.id)
+        )
+        names = set(session.scalars(query))
         if version.alias_wanted and version.state != VersionState.READY:
             names.add(version.alias_wanted)
         first = min(names, key=lambda name: (name != models.PRODUCTION, name), default=None)

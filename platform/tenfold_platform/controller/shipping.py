@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.scheduler import Handle, Scheduler
@@ -64,8 +64,18 @@ def ship_logs(sessions: sessionmaker[Session], scheduler: Scheduler, masks: Mask
 
 def list_shippable(session: Session) -> list[UUID]:
     """Replicas that run here, and those that ended within the last minute: their last words are still to be read."""
+    return list(session.scalars(select(ReplicaTable.id).where(_is_shippable())))
+
+
+def list_with_output(session: Session, scheduler: Scheduler) -> list[UUID]:
+    """Those of them that have printed something since."""
+    query = select(ReplicaTable.id, ReplicaTable.handle, ReplicaTable.log_offset)
+    rows = session.execute(query.where(_is_shippable())).all()
+    return [
+        row.id for row in rows if row.handle and scheduler.logs(Handle.from_json(row.handle), row.log_offset, 1).data
+    ]
+
+
+def _is_shippable() -> ColumnElement[bool]:
     recently = func.now() - text("interval '1 minute'")
-    query = select(ReplicaTable.id).where(
-        or_(ReplicaTable.state.in_(LIVE_REPLICA_STATES), ReplicaTable.ended_at > recently)
-    )
-    return list(session.scalars(query))
+    return or_(ReplicaTable.state.in_(LIVE_REPLICA_STATES), ReplicaTable.ended_at > recently)

@@ -26,6 +26,7 @@ from tenfold_platform.deployments.tables import ReplicaState, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
 from tenfold_platform.errors import PlatformError
 from tenfold_platform.logs import service as logs
+from tenfold_platform.models import packing
 from tenfold_platform.models import service as models
 from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
 from tenfold_runtime.frames import FrameError
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 EXAMPLE_TIMEOUT_SECONDS = 300.0
 EXAMPLE_HINT = "Its log says more; correct predict or the example, and deploy again."
+PROCESS_ENDED = "its process ended while it answered"
 OUT_OF_MEMORY = "out_of_memory"  # as schedulers say it
 UNFINISHED = (VersionState.PENDING, VersionState.BUILDING, VersionState.STARTING)
 
@@ -111,6 +113,8 @@ def _environment_built(version: VersionTable, environment: EnvironmentTable, now
 
 def _follow(session: Session, version: VersionTable, replica: ReplicaTable, now: datetime) -> ReplicaTable | None:
     match replica.state:
+        case ReplicaState.FAILED if packing.shares_worker(replica):
+            pass  # the next one, alone, shows whether it was this model's fault
         case ReplicaState.FAILED:
             if replica.started_at is not None:  # its process was there, so it was loading, whether we saw it or not
                 version.stages = _loading(version.stages, now)
@@ -147,6 +151,8 @@ def _try_example(
     with transaction(sessions) as session:
         example = session.get_one(VersionTable, version_id).example
     failure = "" if example is None else masks.hide(replica.id, _call_with_example(replica.address or "", example))
+    if failure == PROCESS_ENDED and packing.shares_worker(replica):
+        return  # as in `_follow`, once the replica's end is noted
     with transaction(sessions) as session:
         version = _locked(session, version_id)
         if version is None or version.state != VersionState.STARTING:
@@ -171,7 +177,7 @@ def _call_with_example(address: str, example: Any) -> str:
     except TimeoutError:
         return f"it did not answer within {EXAMPLE_TIMEOUT_SECONDS:g} s"
     except (OSError, FrameError):
-        return "its process ended while it answered"
+        return PROCESS_ENDED
     if frame.header.get("ok") or frame.header.get("code") == "no_such_method":
         return ""  # a model that only talks over a websocket has nothing to try
     return str(frame.header.get("message") or frame.header.get("code"))

@@ -32,7 +32,7 @@ from tenfold_platform.gateway.http import (
     Request,
     WhileConnected,
     error_response,
-    new_request_id,
+    new_id,
     request_id,
     seen_by_models,
 )
@@ -71,6 +71,7 @@ class Way:
     version: Version
     lane: Lane
     error_response: ErrorResponse
+    lines: bytes  # of every answer that is no error
 
 
 class Known:
@@ -81,23 +82,27 @@ class Known:
     """
 
     __slots__ = (
-        "_direct", "_prefix", "_snapshot", "_suffix", "frame", "headers", "keep_alive", "key", "request_id", "url",
-        "way",
+        "_direct", "_first_lines", "_given", "_length", "_newest", "_prefix", "_snapshot", "_suffix", "calls", "frame",
+        "headers", "keep_alive", "key", "request_id", "total", "url", "way",
     )  # fmt: skip
 
     def __init__(self, direct: Direct, url: bytes, headers: list[Header], way: Way, key: Key) -> None:
         given = dict(headers)
-        own = given.get(b"x-request-id")
         self._direct = direct
         self._snapshot = direct.gateway.loader.snapshot
         self._prefix = self._suffix = b""
+        self._given: tuple[Any, Any, bytes] | None = None
+        self._first_lines = 0, b""  # of an answer that has what was given
+        self._newest, self._length = b"", 0  # the head as it came last, with the length of its body, and that of both
         self.url = url
         self.headers = headers
         self.way = way
         self.key = key
-        self.request_id = None if own is None else request_id(own)  # the caller's own
+        self.request_id = request_id(given.get(b"x-request-id"))
         self.frame = _frame(way, given)
         self.keep_alive = True
+        self.calls = direct.gateway.metrics.calls("predict", way.target)
+        self.total = direct.gateway.traffic.total(way.version.id)
 
     def learn(self, data: bytes) -> bool:
         """Whether `data`, which begins with the request, is nothing else: only then can it be told again."""
@@ -117,28 +122,48 @@ class Known:
 
     def begin_again(self, connection: BoundedProtocol, data: bytes) -> Call | None:
         """The call of a request that need not be read, its body with it; None for all other data."""
-        prefix, suffix, direct = self._prefix, self._suffix, self._direct
-        if not data.startswith(prefix) or direct.gateway.loader.snapshot is not self._snapshot:
+        if not (len(data) == self._length and data.startswith(self._newest)) and not self._learn_length(data):
             return None
-        start = len(prefix)
-        stop = data.find(b"\r\n", start, start + 10)
-        if stop <= start or not data.startswith(suffix, stop):
+        direct, key = self._direct, self.key
+        gateway, now = direct.gateway, time.time()
+        if gateway.loader.snapshot is not self._snapshot or self.way.lane.reads_requests:
             return None
-        digits, end = data[start:stop], stop + len(suffix)
-        if not digits.isdigit() or end + int(digits) != len(data):
-            return None
-        lane, key, gateway = self.way.lane, self.key, direct.gateway
-        if not lane.is_open or lane.reads_requests or len(data) - end > gateway.max_body_bytes:
-            return None
-        now = time.time()
         if key.expires_at is not None and key.expires_at <= now:
             return None
         gateway.used_keys[key.id] = now
         call = Call(direct, connection, self)
-        call.parts.append(data[end:])
+        call.parts.append(data[len(self._newest) :])
         call.keep_alive = self.keep_alive
         call.more_body = False
         return call
+
+    def first_lines(self, answer: Answer, default_lines: bytes) -> tuple[int, bytes]:
+        """The status of an answer that is no error, and the lines it begins with: often those of the one before."""
+        header = answer.header
+        given = (header.get("status"), header.get("content_type"), default_lines)
+        if given == self._given:
+            return self._first_lines
+        status, content_type = calls.status_of(answer), calls.content_type_of(answer)
+        first = b"%b%bcontent-type: %b\r\n" % (STATUS_LINE[status], default_lines, content_type.encode("ascii"))
+        lines = first + self.way.lines
+        if given[:2] == (status, content_type) and len(lines) <= MAX_KNOWN_BYTES:
+            self._given, self._first_lines = given, (status, lines)
+        return status, lines
+
+    def _learn_length(self, data: bytes) -> bool:
+        """Whether `data` is a whole request with this head and a body of another length, which is not too long."""
+        prefix, suffix = self._prefix, self._suffix
+        start = len(prefix)
+        stop = data.find(b"\r\n", start, start + 10)
+        if stop <= start or not data.startswith(prefix) or not data.startswith(suffix, stop):
+            return False
+        digits, end = data[start:stop], stop + len(suffix)
+        if not digits.isdigit() or end + int(digits) != len(data):
+            return False
+        if len(data) - end > self._direct.gateway.max_body_bytes:
+            return False
+        self._newest, self._length = data[:end], len(data)
+        return True
 
 
 class Direct:
@@ -216,7 +241,9 @@ class Direct:
         except PlatformError:
             return None
         shape = inference.error_response if kind == "infer" else error_response
-        way = self._ways[url] = Way(kind, f"{target.workspace}/{version.model_name}", version, lane, shape)
+        name = f"{target.workspace}/{version.model_name}"
+        lines = _lines([(b"x-tenfold-version", b"%d" % version.number), *API_HEADERS])
+        way = self._ways[url] = Way(kind, name, version, lane, shape, lines)
         return way
 
     def _key(self, credential: bytes | None, way: Way) -> Key | None:
@@ -234,20 +261,18 @@ class Call(ShortCycle):
 
     known: Known
     id = 0  # of its frame
+    _waiter: Waiter | None = None
+    _endpoint: Endpoint | None = None
+    _worker: Connection | None = None  # that the call is with
 
     def __init__(self, direct: Direct, connection: BoundedProtocol, known: Known) -> None:
         self.began = time.perf_counter()
-        self.url = known.url
-        self.headers = known.headers
         self.parts: list[bytes] = []
         self.known = known
         self._way = known.way
         self._direct = direct
         self._connection = connection
-        self._id = known.request_id or new_request_id()
-        self._waiter: Waiter | None = None
-        self._endpoint: Endpoint | None = None
-        self._worker: Connection | None = None  # that the call is with
+        self._id = known.request_id or new_id()
 
     def begin(self) -> None:
         """The body is there."""
@@ -257,10 +282,16 @@ class Call(ShortCycle):
         direct.running[self] = self.began
         if direct.timer is None:
             direct.watch()
-        endpoint = self._way.lane.take()
+        lane = self._way.lane
+        endpoint = lane.take()
         if endpoint is not None:
             self._send(endpoint, 0.0)
-            return
+        elif lane.is_open:
+            self._wait()
+        else:
+            self.go_long_way()
+
+    def _wait(self) -> None:
         now = time.monotonic()
         waiter = Waiter(now, now + calls.CALL_SECONDS, self._granted, self._refused)
         try:
@@ -325,12 +356,12 @@ class Call(ShortCycle):
 
     def _header(self) -> bytes:
         """All of the frame's header but the number and the brace at its end."""
-        frame = self.known.frame + self._id.encode() + b'"'
+        frame = self.known.frame + self._id + b'"'
         way = self._way
         if not way.lane.reads_requests:
             return frame
         path = calls.PREDICT_PATH if way.kind == "predict" else inference.path_of(way.version)
-        return frame + b',"http":' + orjson.dumps(seen_by_models("POST", path, b"", self.headers))
+        return frame + b',"http":' + orjson.dumps(seen_by_models("POST", path, b"", self.known.headers))
 
     def arrived(self, answer: Answer) -> None:
         lane, endpoint, worker = self._way.lane, self._endpoint, self._worker
@@ -342,7 +373,8 @@ class Call(ShortCycle):
             self._stream(answer, self._exchange())
             return
         self._worker = None
-        lane.ended(endpoint, worker, reusable=True)
+        endpoint.put_back(worker, reusable=True)
+        lane.release(endpoint)
         if not lane.accepts(endpoint, answer):
             self.go_long_way()
         elif header.get("ok") is True:
@@ -365,18 +397,13 @@ class Call(ShortCycle):
         return fault.with_traceback_told() if may_see_faults(self.known.key.actions) else fault
 
     def _answer(self, answer: Answer) -> None:
-        seconds, worker = time.perf_counter() - self.began, calls.seconds_of(answer)
-        gateway = seconds - worker
-        lines = _ANSWER_LINES % (
-            calls.content_type_of(answer).encode("ascii"),
-            self._way.version.number,
-            worker * 1000,
-            gateway * 1000 if gateway > 0 else 0,
-        )
-        header = answer.header
+        header, seconds, worker = answer.header, time.perf_counter() - self.began, calls.seconds_of(answer)
+        status, lines = self.known.first_lines(answer, self._connection.default_lines())
         if self._way.kind == "infer" or "headers" in header or "warnings" in header:
             lines += _lines(self._more_headers(answer))
-        self._write(calls.status_of(answer), lines, answer.payload, seconds)
+        gateway = seconds - worker
+        timing = _TIMING % (worker * 1000, gateway * 1000 if gateway > 0 else 0)
+        self._write(status, lines, timing, answer.payload, seconds)
 
     def _more_headers(self, answer: Answer) -> list[Header]:
         headers = own_headers(answer)
@@ -394,7 +421,7 @@ class Call(ShortCycle):
 
         async def go_on(scope: Any, receive: Any, send: Any) -> None:
             request = Request(scope, receive, send)
-            request.id, request.began = self._id, self.began
+            request.id, request.began = self._id.decode(), self.began
             request.kind, request.target, request.version_id = "predict", self._way.target, self._way.version.id
             request.error_response = self._way.error_response
             try:
@@ -410,28 +437,20 @@ class Call(ShortCycle):
             told.headers["X-Tenfold-Version"] = str(self._way.version.number)
         if told.status >= 500 and told.code != "internal":
             self._direct.gateway.metrics.worker_error(told.code)
-        status, headers, body = self._way.error_response(told, self._id)
-        self._write(status, _lines(headers), body, time.perf_counter() - self.began)
+        status, headers, body = self._way.error_response(told, self._id.decode())
+        lines = STATUS_LINE[status] + self._connection.default_lines() + _lines(headers)
+        self._write(status, lines, b"", body, time.perf_counter() - self.began)
 
-    def _write(self, status: int, lines: bytes, body: bytes, seconds: float) -> None:
+    def _write(self, status: int, lines: bytes, timing: bytes, body: bytes, seconds: float) -> None:
         self._forget()
-        connection, size = self._connection, len(body)
+        if not self.keep_alive:
+            lines += b"connection: close\r\n"
         if status in WITHOUT_BODY:
-            length = body = b""
+            self._connection.answer(self, b"%b%bx-request-id: %b\r\n\r\n" % (lines, timing, self._id))
+        elif len(body) > _JOIN_BELOW_BYTES:
+            self._connection.answer(self, _WHOLE % (lines, timing, len(body), self._id, b""), body)
         else:
-            length = b"content-length: %d\r\n" % size
-        head = b"%b%b%b%bx-request-id: %b\r\n%b\r\n" % (
-            STATUS_LINE[status],
-            connection.default_lines(),
-            lines,
-            length,
-            self._id.encode(),
-            b"" if self.keep_alive else b"connection: close\r\n",
-        )
-        if size <= _JOIN_BELOW_BYTES:
-            connection.answer(self, head + body)
-        else:
-            connection.answer(self, head, body)
+            self._connection.answer(self, _WHOLE % (lines, timing, len(body), self._id, body))
         self._note(status, seconds)
 
     def _forget(self) -> None:
@@ -441,9 +460,8 @@ class Call(ShortCycle):
             direct.receiving.pop(self, None)
 
     def _note(self, status: int, seconds: float) -> None:
-        gateway, way = self._direct.gateway, self._way
-        gateway.metrics.observe("predict", way.target, status, seconds)
-        gateway.traffic.note(way.version.id, status, seconds)
+        self.known.calls.note(status, seconds)
+        self.known.total.note(status, seconds)
 
 
 def _lines(headers: list[Header]) -> bytes:
@@ -454,10 +472,8 @@ def _lines(headers: list[Header]) -> bytes:
     return lines
 
 
-_ANSWER_LINES = (
-    b"content-type: %b\r\nx-tenfold-version: %d\r\nserver-timing: worker;dur=%.3f, gateway;dur=%.3f\r\n"
-    + _lines(API_HEADERS)
-)
+_TIMING = b"server-timing: worker;dur=%.3f, gateway;dur=%.3f\r\n"
+_WHOLE = b"%b%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b"
 
 
 def _frame(way: Way, given: dict[bytes, bytes]) -> bytes:

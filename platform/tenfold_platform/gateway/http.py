@@ -99,8 +99,7 @@ class Request:
         self._receive = receive
         self._send = send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        given = self._headers.get(b"x-request-id")
-        self.id = new_request_id() if given is None else request_id(given)
+        self.id = (request_id(self._headers.get(b"x-request-id")) or new_id()).decode()
         self.origin: str | None = None  # the console's, once CORS has allowed it
 
     def header(self, name: bytes) -> str | None:
@@ -318,17 +317,17 @@ _EXPOSED = (
 )
 
 
-def new_request_id() -> str:
-    """Of this process, which has drawn the first half of it, and counts in the second."""
-    return f"{_PROCESS}{next(_numbers):016x}"
+def new_id() -> bytes:
+    """A request's id. This process has drawn the first half of it, and counts in the second."""
+    return b"%b%016x" % (_PROCESS, next(_numbers))
 
 
-def request_id(given: bytes) -> str:
+def request_id(given: bytes | None) -> bytes | None:
     """The caller's own, when it looks like one: it ends up in logs and rows."""
-    return given.decode("ascii") if _REQUEST_ID.match(given) else new_request_id()
+    return given if given is not None and _REQUEST_ID.match(given) else None
 
 
-_PROCESS = uuid.uuid4().hex[:16]
+_PROCESS = uuid.uuid4().hex[:16].encode()
 _numbers = itertools.count(1)
 
 

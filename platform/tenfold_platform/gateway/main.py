@@ -35,6 +35,7 @@ from tenfold_platform.gateway.waking import Waker
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.settings import Settings
+from tenfold_runtime import memory
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ def run(settings: Settings) -> None:
             f"The gateway cannot listen on {where}: {error.strerror}. Set TENFOLD_GATEWAY_PORT."
         ) from error
     configure_logging("gateway")
+    memory.keep_what_is_freed()
     database_url = settings.database_url.get_secret_value()
     with bound, Heartbeat(database_url, "gateway"), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, bound))

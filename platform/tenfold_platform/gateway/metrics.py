@@ -24,7 +24,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 Gauges = Callable[[], dict[str, float]]
 
 
-class _Calls:
+class Calls:
     """Answered requests of one kind and target. `buckets`: those up to each bound, and one for what took longer."""
 
     __slots__ = ("buckets", "seconds", "statuses")
@@ -34,14 +34,19 @@ class _Calls:
         self.buckets = [0] * (len(_BUCKETS) + 1)
         self.seconds = 0.0
 
-    def copy(self) -> _Calls:
-        copied = _Calls()
+    def note(self, status: int, seconds: float) -> None:
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.seconds += seconds
+        self.buckets[bisect_left(_BUCKETS, seconds)] += 1
+
+    def copy(self) -> Calls:
+        copied = Calls()
         copied.statuses, copied.buckets, copied.seconds = dict(self.statuses), list(self.buckets), self.seconds
         return copied
 
 
 class Metrics:
-    """`observe` is all that the request path calls."""
+    """`observe` is all that the request path calls; or `Calls.note`, where many requests are of one kind and target."""
 
     def __init__(self, gauges: Gauges, models: ModelMetrics, shadows: ShadowMetrics) -> None:
         self._models = models
@@ -54,15 +59,18 @@ class Metrics:
             registry=self._registry,
         )
         self._runs = Counter("tenfold_gateway_runs", "Worklet runs that ended.", ["state"], registry=self._registry)
-        self._calls: dict[tuple[str, str], _Calls] = {}
+        self._calls: dict[tuple[str, str], Calls] = {}
 
     def observe(self, kind: str, target: str, status: int, seconds: float) -> None:
+        self.calls(kind, target).note(status, seconds)
+
+    def calls(self, kind: str, target: str) -> Calls:
+        """Where those of one target are counted. There is a bound on how many are told apart."""
         calls = self._calls.get((kind, target))
         if calls is None:
-            calls = self._of(kind, target)
-        calls.statuses[status] = calls.statuses.get(status, 0) + 1
-        calls.seconds += seconds
-        calls.buckets[bisect_left(_BUCKETS, seconds)] += 1
+            labels = (kind, target if len(self._calls) < MAX_TARGETS else OTHER)
+            calls = self._calls.setdefault(labels, Calls())
+        return calls
 
     def worker_error(self, code: str) -> None:
         self._worker_errors.labels(code if code in _WORKER_CODES else OTHER).inc()
@@ -74,19 +82,14 @@ class Metrics:
         """Values are looked at here, where nothing else changes them; what is long, writing them out, is a thread's."""
         models = await self._models.read()
         live = [metric for collector in self._live for metric in collector.collect()]
-        calls = {labels: calls.copy() for labels, calls in self._calls.items()}
+        calls = {labels: calls.copy() for labels, calls in self._calls.items() if calls.statuses}
         return await asyncio.to_thread(self._written, calls, models, live)
 
-    def _written(self, calls: Mapping[tuple[str, str], _Calls], models: Reading, live: Sequence[Metric]) -> bytes:
+    def _written(self, calls: Mapping[tuple[str, str], Calls], models: Reading, live: Sequence[Metric]) -> bytes:
         return generate_latest(_Collected([*_families(calls), *self._registry.collect(), *models.collect(), *live]))
 
-    def _of(self, kind: str, target: str) -> _Calls:
-        """Of a target that is new. There is a bound on how many are told apart."""
-        labels = (kind, target if len(self._calls) < MAX_TARGETS else OTHER)
-        return self._calls.setdefault(labels, _Calls())
 
-
-def _families(calls: Mapping[tuple[str, str], _Calls]) -> list[Metric]:
+def _families(calls: Mapping[tuple[str, str], Calls]) -> list[Metric]:
     requests = CounterMetricFamily(
         "tenfold_gateway_requests", "Answered requests.", labels=["kind", "target", "status"]
     )

@@ -165,7 +165,8 @@ class Endpoint:
         return connection
 
     def put_back(self, connection: Connection, *, reusable: bool) -> None:
-        if reusable and connection.usable and not self.gone and len(self.idle) < min(self.slots, MAX_IDLE):
+        """One that has ended meanwhile is noticed when it is to be used."""
+        if reusable and not self.gone and len(self.idle) < min(self.slots, MAX_IDLE):
             self.idle.append(connection)
         else:
             connection.close()
@@ -352,14 +353,15 @@ class Lane:
 
     def accepts(self, endpoint: Endpoint, answer: Answer) -> bool:
         """Whether this is an answer: a replica that is still loading, or already stopping, has not seen the request."""
-        if answer.header.get("code") in _NOT_STARTED and not answer.ok:
+        header = answer.header
+        if header.get("code") == "not_ready" and not answer.ok:
             self.suspect(endpoint)
             return False
         self._answered_at = self.used_at = time.monotonic()
-        if (places := answer.header.get("places")) is not None:
-            self._learn(places)
-        if isinstance(reads := answer.header.get("reads_requests"), bool):
-            self.reads_requests = reads
+        if "places" in header:
+            self._learn(header["places"])
+        if "reads_requests" in header and isinstance(header["reads_requests"], bool):
+            self.reads_requests = header["reads_requests"]
         return True
 
     def refuse_if_hopeless(self) -> None:
@@ -453,7 +455,9 @@ class Lane:
         """The free replica that is least busy for its size."""
         best: Endpoint | None = None
         for endpoint in self._endpoints.values():
-            if endpoint.free and (best is None or endpoint.in_flight * best.slots < best.in_flight * endpoint.slots):
+            if endpoint.in_flight >= endpoint.slots or endpoint.suspect or endpoint.gone:
+                continue
+            if best is None or endpoint.in_flight * best.slots < best.in_flight * endpoint.slots:
                 best = endpoint
         return best
 
@@ -569,9 +573,6 @@ def _stop_timer(waiter: Waiter) -> None:
 def _fail(slot: asyncio.Future[Endpoint], fault: GatewayFault) -> None:
     if not slot.done():
         slot.set_exception(fault)
-
-
-_NOT_STARTED = frozenset({"not_ready"})  # still loading, or already stopping
 
 
 def lane_of(pool: Pool, deployment: Deployment | None, use: Use = "predict") -> Lane:

@@ -52,10 +52,8 @@ class ShortCycle(ABC):
     Whoever takes it answers it with `BoundedProtocol.answer`, or gives it back with `BoundedProtocol.go_long_way`.
     """
 
-    url: bytes
-    headers: list[tuple[bytes, bytes]]
-    parts: list[bytes]  # of the body
     known: Head
+    parts: list[bytes]  # of the body
     keep_alive = True
     more_body = True
     response_started = response_complete = disconnected = False
@@ -85,6 +83,8 @@ class Shortcut(Protocol):
 class Head(Protocol):
     """A request's head that can be told again."""
 
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
     keep_alive: bool
 
     def learn(self, data: bytes) -> bool: ...
@@ -118,6 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_leaving = False  # nothing more is sent
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._is_idle = True  # nothing has come since the last answer, and nothing of what came before is missing
         self._answering: RequestResponseCycle | ShortCycle | None = None
         self._body_complete = True
         self._idle_since: float | None = None
@@ -156,6 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def answer(self, cycle: ShortCycle, *data: bytes) -> None:
         """A whole answer to the request that is being answered."""
         cycle.response_started = cycle.response_complete = True
+        cycle.parts.clear()  # the connection remembers its newest request, for as long as it is idle
         self._on_lost = None
         for part in data:
             self.transport.write(part)
@@ -179,13 +181,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._short is cycle:
             self._short = None
         self._on_lost = None
-        path, body = cycle.url.decode("ascii"), cycle.body()
-        headers = cycle.headers
+        url, headers, body = cycle.known.url, cycle.known.headers, cycle.body()
         if not cycle.more_body:  # the headers may be those of another request, which was as long as it was
             length = (b"content-length", b"%d" % len(body))
             headers = [length if header[0] == b"content-length" else header for header in headers]
         scope = _scope_of(self, headers)
-        scope |= {"method": "POST", "path": path, "raw_path": cycle.url, "query_string": b""}
+        scope |= {"method": "POST", "path": url.decode("ascii"), "raw_path": url, "query_string": b""}
         full = RequestResponseCycle(
             scope=scope,  # type: ignore[arg-type]
             transport=self.transport,
@@ -229,13 +230,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        is_between = self._is_between()
-        if is_between and self._known is not None and self._begins_again(self._known, data):
+        was_idle, self._is_idle = self._is_idle, False
+        if was_idle and self._known is not None and self._begins_again(self._known, data):
             return
         self._unseen_bytes += len(data)
         self._admitted = None
         self._feed(data)
-        if is_between and self._admitted is not None:
+        if was_idle and self._admitted is not None:
             known = self._admitted.known
             known.keep_alive = self._admitted.keep_alive
             self._known = known if known.learn(data) else None
@@ -248,6 +249,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """As uvicorn's, but for the scope, which most requests never need."""
+        self._is_idle = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -338,18 +340,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self._is_leaving or self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        else:
-            self._wait_idle()
-        if self._owes_answer or self.transport.is_closing():
             return
+        self._wait_idle()
         if not self._body_complete:
             self._unread_timer = self.loop.call_later(UNREAD_BODY_SECONDS, self.transport.close)
-        else:
+        elif self._header_bytes or self._unseen_bytes:
             self._time_headers()
+        else:
+            self._is_idle = True
 
     def timeout_keep_alive_handler(self) -> None:
         """The timer of a connection, which is not set anew for every answer: it looks how long nothing has come."""
@@ -447,25 +450,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._on_lost = short.lost
         return True
 
-    def _is_between(self) -> bool:
-        """Whether what comes now begins a request, and nothing of another is on its way before it."""
-        cycle = self.cycle
-        return (
-            (cycle is None or cycle.response_complete)
-            and self._body_complete
-            and self._reading_headers
-            and not (self._header_bytes or self._unseen_bytes or self.flow.write_paused)
-        )
-
     def _begins_again(self, known: Head, data: bytes) -> bool:
         """Begins a request that the parser need not read: it has read one with the same head."""
-        if len(self.connections) >= (self.limit_concurrency or MAX_CONNECTIONS):
+        if self.flow.write_paused or len(self.connections) >= (self.limit_concurrency or MAX_CONNECTIONS):
             return False
         short = known.begin_again(self, data)
         if short is None:
             return False
         self._idle_since = None
-        self._stop_header_timer()
+        if self._header_timer is not None:
+            self._stop_header_timer()
         self.cycle = self._answering = short  # type: ignore[assignment]  # duck-typed
         self._on_lost = short.lost
         short.begin()

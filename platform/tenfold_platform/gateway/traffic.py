@@ -12,6 +12,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Set
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -38,11 +39,13 @@ Key = tuple[UUID, int]  # a version, and the minute since 1970
 
 
 class Cell:
-    """The calls of one version in one minute."""
+    """The calls of one version in one minute. It is counted in while it `is_open` and the clock is before its end."""
 
-    __slots__ = ("buckets", "failed", "refused", "requests", "seconds")
+    __slots__ = ("buckets", "ends_at", "failed", "is_open", "refused", "requests", "seconds")
 
-    def __init__(self) -> None:
+    def __init__(self, ends_at: float) -> None:
+        self.ends_at = ends_at
+        self.is_open = True
         self.requests = self.refused = self.failed = 0
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
@@ -67,16 +70,34 @@ class Cell:
 class Total:
     """All calls of one version that this process has answered."""
 
-    __slots__ = ("buckets", "seconds", "statuses")
+    __slots__ = ("_cell", "_now", "_open_cell", "buckets", "seconds", "statuses")
 
-    def __init__(self) -> None:
+    def __init__(self, open_cell: Callable[[], Cell | None], now: Callable[[], float]) -> None:
         self.statuses: dict[int, int] = {}
         self.seconds = 0.0
         self.buckets = [0] * (len(BOUNDS_SECONDS) + 1)
+        self._cell: Cell | None = None
+        self._open_cell = open_cell
+        self._now = now
+
+    def note(self, status: int, seconds: float) -> None:
+        """One call has ended, with an HTTP status or BROKEN_OFF."""
+        bucket = bisect_left(BOUNDS_SECONDS, seconds)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.seconds += seconds
+        self.buckets[bucket] += 1
+        cell = self._cell
+        if cell is None or not cell.is_open or self._now() >= cell.ends_at:
+            cell = self._cell = self._open_cell()
+        if cell is not None:
+            cell.note(status, seconds, bucket)
 
 
 class Traffic:
-    """`note` is all that the request path calls; `run` carries the counts over until it is cancelled."""
+    """`note` is all that the request path calls; or `Total.note`, where many calls are of one version.
+
+    `run` carries the counts over until it is cancelled.
+    """
 
     def __init__(
         self,
@@ -96,22 +117,15 @@ class Traffic:
         self.dropped = 0  # calls that no longer fitted
 
     def note(self, version_id: UUID, status: int, seconds: float) -> None:
-        """One call has ended, with an HTTP status or BROKEN_OFF."""
-        bucket = bisect_left(BOUNDS_SECONDS, seconds)
+        """As `Total.note`."""
+        self.total(version_id).note(status, seconds)
+
+    def total(self, version_id: UUID) -> Total:
+        """Where the calls of one version are counted."""
         total = self.totals.get(version_id)
         if total is None:
-            total = self.totals[version_id] = Total()
-        total.statuses[status] = total.statuses.get(status, 0) + 1
-        total.seconds += seconds
-        total.buckets[bucket] += 1
-        key = (version_id, int(self._now()) // _MINUTE)
-        cell = self._cells.get(key)
-        if cell is None:
-            if len(self._cells) >= self._max_cells:
-                self.dropped += 1
-                return
-            cell = self._cells[key] = Cell()
-        cell.note(status, seconds, bucket)
+            total = self.totals[version_id] = Total(partial(self._open_cell, version_id), self._now)
+        return total
 
     def forget_others(self, version_ids: Set[UUID]) -> None:
         """Of versions that are gone nobody asks for the totals."""
@@ -128,6 +142,8 @@ class Traffic:
         """Everything counted so far is in PostgreSQL when this returns. Raises psycopg.Error or OSError."""
         async with self._flushing:
             cells, self._cells = self._cells, {}
+            for cell in cells.values():
+                cell.is_open = False
             if not cells:
                 return
             rows = [_row(key, cell) for key, cell in sorted(cells.items())]  # in one order: gateways wait, not deadlock
@@ -145,10 +161,24 @@ class Traffic:
         if self.dropped:
             log.warning("gateway.traffic_dropped", calls=self.dropped)
 
+    def _open_cell(self, version_id: UUID) -> Cell | None:
+        """That of the minute. None, and a call is dropped, when there is no room for another."""
+        minute = int(self._now()) // _MINUTE
+        key = (version_id, minute)
+        cell = self._cells.get(key)
+        if cell is None:
+            if len(self._cells) >= self._max_cells:
+                self.dropped += 1
+                return None
+            cell = self._cells[key] = Cell((minute + 1) * _MINUTE)
+        cell.is_open = True
+        return cell
+
     def _keep(self, cells: dict[Key, Cell]) -> None:
         """Puts back what could not be written, before what came meanwhile; beyond the bound the newest are let go."""
         newer, self._cells = self._cells, cells
         for key, cell in newer.items():
+            cell.is_open = False
             if (known := cells.get(key)) is not None:
                 known.add(cell)
             elif len(cells) < self._max_cells:

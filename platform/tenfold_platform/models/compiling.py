@@ -156,13 +156,14 @@ class Twin:
     config: dict[str, Any]
 
 
-def twin_of(session: Session, version: VersionTable, *, is_on: bool, is_to_stay: bool = False) -> Twin | None:
-    """None while (and where) replicas start from the original. `is_on`: the installation compiles. `is_to_stay`: nobody
-    changes it until this transaction is over.
+def twin_of(session: Session, version: VersionTable, *, is_on: bool) -> Twin | None:
+    """None while (and where) replicas start from the original. `is_on`: the installation compiles. Nobody changes it
+    until this transaction is over.
     """
-    share = {"read": True} if is_to_stay else None
-    row = session.get(CompilationTable, version.id, with_for_update=share) if is_on else None
     compiler = Compiler.of(version.config)
+    if compiler is None or not is_on:
+        return None
+    row = session.get(CompilationTable, version.id, with_for_update={"read": True})
     if row is None or compiler is None or row.state not in STARTS_COMPILED or row.environment_id is None:
         return None
     environment = session.get_one(EnvironmentTable, row.environment_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
-from tenfold_platform.models import compiling, service
+from tenfold_platform.models import compiling, packing, service
 from tenfold_platform.models.schemas import (
     AppLink,
     Canary,
@@ -75,6 +75,8 @@ class Presenter:
     ) -> Version:
         session = self._session
         deployment = deployments.of_version(session, version.id)
+        replicas = deployments.list_replicas(session, deployment.id)
+        sharing = packing.count_sharing(session, replicas)
         return Version(
             id=version.id,
             number=version.number,
@@ -95,7 +97,7 @@ class Presenter:
             fetched=[FetchedFile(**entry) for entry in version.fetched],
             aliases=[name for name, number in aliases.items() if number == version.number],
             compiled=self._compiled(compiling.find(session, version.id), deployment),
-            deployment=describe_deployment(deployment, deployments.list_replicas(session, deployment.id)),
+            deployment=describe_deployment(deployment, version, replicas, sharing),
             created_at=version.created_at,
             created_by=version.created_by,
             ready_at=version.ready_at,
@@ -195,7 +197,9 @@ def environment(row: EnvironmentTable) -> EnvironmentSummary:
     )
 
 
-def describe_deployment(deployment: DeploymentTable, replicas: Sequence[ReplicaTable]) -> Deployment:
+def describe_deployment(
+    deployment: DeploymentTable, version: VersionTable, replicas: Sequence[ReplicaTable], sharing: Mapping[UUID, int]
+) -> Deployment:
     return Deployment(
         status=deployments.status_word(deployment, replicas),
         desired_replicas=deployment.desired_replicas,
@@ -217,6 +221,8 @@ def describe_deployment(deployment: DeploymentTable, replicas: Sequence[ReplicaT
                 peak_memory_bytes=row.peak_memory_bytes,
                 isolation=_describe_isolation(row),
                 forked=bool(row.handle and row.handle.get("data", {}).get("forked")),
+                shares_worker_with=sharing.get(row.id),
+                alone_because=packing.alone_because(version, row),
                 exit=row.exit,
             )
             for row in replicas

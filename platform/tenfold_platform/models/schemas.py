@@ -163,6 +163,13 @@ class Replica(BaseModel):
     peak_memory_bytes: int | None
     isolation: ReplicaIsolation | None = Field(description="null before its process was started")
     forked: bool = Field(description="it was forked from a process that had its libraries loaded")
+    shares_worker_with: int | None = Field(
+        description="how many other live replicas are in its worker, 0 where it is the only one as yet; null for one "
+        "with a worker of its own, and for one that has ended"
+    )
+    alone_because: str | None = Field(
+        description="why it has a worker of its own, though its package says `runtime.packed: true`"
+    )
     exit: dict[str, Any] | None
 
 

@@ -74,6 +74,12 @@ def deploy(
     environment: Annotated[
         str | None, typer.Option(help="A named environment, in the place of the folder's requirements.")
     ] = None,
+    packed: Annotated[
+        bool | None,
+        typer.Option(
+            help="Share a worker with other small models. [default: what the folder says]", show_default=False
+        ),
+    ] = None,
     app: Annotated[bool, typer.Option(help="Make an app for the model, where its schema is known.")] = True,
     wait: Annotated[bool, typer.Option(help="Watch until it is ready.")] = True,
 ) -> None:
@@ -83,7 +89,7 @@ def deploy(
     """
     from tenfold.deploying import deploy as deploy_path  # weight
 
-    deploy_path(path, name, alias=alias, environment=environment, app=app, wait=wait, client=client())
+    deploy_path(path, name, alias=alias, environment=environment, packed=packed, app=app, wait=wait, client=client())
 
 
 def predict(
@@ -166,6 +172,9 @@ def show(name: ModelName, json: AsJson = False) -> None:
     compiled = next((one.get("compiled") for one in versions if one["number"] == shown), None)
     if compiled:
         pairs.append(("Compiled", compiled["says"]))
+    packed = _packed_line(next((one["deployment"] for one in versions if one["number"] == shown), {}))
+    if packed:
+        pairs.append(("Packed", packed))
     pairs += [("Canary", _canary_line(model.name, alias, one)) for alias, one in canaries.items()]
     shadows = about.get("shadows") or {}
     pairs += [("Shadow", _shadow_line(model.name, alias, one)) for alias, one in shadows.items()]
@@ -405,6 +414,18 @@ def _measured(deployment: Mapping[str, Any]) -> tuple[str, str]:
     replicas = [one for one in deployment.get("replicas") or () if one.get("ready_at")]
     newest: Mapping[str, Any] = max(replicas, key=lambda one: str(one["ready_at"]), default={})
     return _megabytes(newest.get("memory_bytes")), _seconds(newest.get("cold_start_seconds"))
+
+
+def _packed_line(deployment: Mapping[str, Any]) -> str:
+    """Whether its newest live replica shares a worker; empty where its package does not ask for it."""
+    live = [one for one in deployment.get("replicas") or () if one["ended_at"] is None]
+    newest: Mapping[str, Any] = max(live, key=lambda one: str(one["started_at"] or ""), default={})
+    others = newest.get("shares_worker_with")
+    if others is not None:
+        with_whom = f"with {others} other model{'s' if others != 1 else ''}" if others else "with no other model yet"
+        return f"It shares its worker {with_whom}."
+    reason = newest.get("alone_because")
+    return f"It has a worker of its own: {reason}" if reason else ""
 
 
 def _canary_line(name: str, alias: str, told: Mapping[str, Any]) -> str:

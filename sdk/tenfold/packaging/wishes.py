@@ -1,4 +1,4 @@
-"""What a deploy asks for beside the model: checked here; resources, batches and secrets go into its config.yaml."""
+"""What a deploy asks for beside the model: checked here; what is about its worker goes into its config.yaml."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Wishes:
     replicas: int | tuple[int, int] | None = None
     scale_to_zero: bool | int | None = None
     compile: Literal["auto", "off"] = "auto"
+    packed: bool | None = None
 
     @property
     def may_sleep(self) -> bool:
@@ -77,6 +78,7 @@ class Wishes:
             *_wrong_requirements(self.requirements),
             *_wrong_scaling(self.replicas, self.scale_to_zero),
             *_wrong_compile(self.compile),
+            *_wrong_packed(self.packed),
             *_beside_environment(self),
         ]
         if problems:
@@ -104,9 +106,13 @@ def _changes(config: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
     if wishes.resources:
         given = {key: value if isinstance(value, bool) else str(value) for key, value in wishes.resources.items()}
         changes["resources"] = {**_group(config, "resources"), **given}
+    runtime: dict[str, Any] = {}
     if wishes.batch is not None:
-        batch = wishes.batch if wishes.batch == "off" else dict(wishes.batch)
-        changes["runtime"] = {**_group(config, "runtime"), "batch": batch}
+        runtime["batch"] = wishes.batch if wishes.batch == "off" else dict(wishes.batch)
+    if wishes.packed is not None:
+        runtime["packed"] = wishes.packed
+    if runtime:
+        changes["runtime"] = {**_group(config, "runtime"), **runtime}
     metadata = config.get("model_metadata") or {}
     if wishes.compile == "off" and "compiler" in (metadata.get("tenfold") or {}):
         off = compilers.not_compiled('It was deployed with compile="off".')
@@ -172,6 +178,12 @@ def _wrong_scaling(replicas: object, scale_to_zero: object) -> list[tuple[str, s
 
 def _wrong_compile(given: object) -> list[tuple[str, str]]:
     return [] if given in ("auto", "off") else [(f"compile is {given!r}.", 'Write compile="auto" or compile="off".')]
+
+
+def _wrong_packed(given: object) -> list[tuple[str, str]]:
+    if given is None or isinstance(given, bool):
+        return []
+    return [(f"packed is {given!r}, and must be True or False.", "Write packed=True, or leave it out.")]
 
 
 def _wrong_batch(given: object) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ import pytest
 from tenfold_deploy.fake import FakeScheduler
 from tenfold_deploy.scheduler import Handle, Observation, ReplicaSpec, ReplicaState
 from tenfold_platform.controller.arrivals import Arrivals
+from tenfold_platform.controller.probe import Health
 from tenfold_runtime.frames import Decoder, encode
 
 
@@ -36,8 +37,8 @@ class At(FakeScheduler):
 class World:
     def __init__(self) -> None:
         self.scheduler = At(lambda: datetime(2026, 3, 1, tzinfo=UTC))
-        self.arrived: queue.Queue[UUID] = queue.Queue()
-        self.arrivals = Arrivals(self.scheduler, self.arrived.put)
+        self.arrived: queue.Queue[tuple[UUID, Handle, str, Health]] = queue.Queue()
+        self.arrivals = Arrivals(self.scheduler, lambda *told: self.arrived.put(told))
 
     def follow(self) -> tuple[UUID, Handle]:
         spec = ReplicaSpec(replica_id=str(uuid4()), kind="code", python="/py", code_root="/code")
@@ -86,17 +87,17 @@ def worker() -> Iterator[Callable[[str, threading.Event], str]]:
 def test_one_that_has_loaded_or_failed_is_told_at_once(world: World, worker: Any, state: str) -> None:
     told = threading.Event()
     world.scheduler.address = worker(state, told)
-    deployment_id, _ = world.follow()
+    deployment_id, handle = world.follow()
     with pytest.raises(queue.Empty):
         world.arrived.get(timeout=0.1)
     told.set()
-    assert world.arrived.get(timeout=20) == deployment_id
+    assert world.arrived.get(timeout=20) == (deployment_id, handle, world.scheduler.address, Health(state))
 
 
 def test_one_that_ends_is_told(world: World) -> None:
     deployment_id, handle = world.follow()
     world.scheduler.crash(handle.replica_id)
-    assert world.arrived.get(timeout=20) == deployment_id
+    assert world.arrived.get(timeout=20) == (deployment_id, handle, "", Health("unreachable"))
 
 
 def test_nobody_is_followed_after_the_end(world: World) -> None:

@@ -12,23 +12,19 @@ import pytest
 from sqlalchemy import func
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenfold_deploy.fake import FakeScheduler
 from tenfold_platform.controller import compiling
-from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.plan import Create
 from tenfold_platform.controller.probe import Health
-from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
-from tenfold_platform.files.store import ArtifactStore
-from tenfold_platform.ids import new_id
 from tenfold_platform.models import compiling as compilations
-from tenfold_platform.models.tables import CompilationTable, ModelTable, VersionTable
-from tenfold_platform.secrets.sealing import Key, Keyring
+from tenfold_platform.models.tables import CompilationTable, VersionTable
 from tenfold_runtime import msgpack
 from tenfold_runtime.frames import Frame
+
+from .conftest import VersionWorld
 
 COMPILER = {
     "file": "_compiling.py",
@@ -40,64 +36,26 @@ COMPILER = {
 PROVEN = {"state": "proven", "reason": "", "report": {"rows": 500}, "files": {"graph": b"0101"}}
 
 
-class World:
+class World(VersionWorld):
     def __init__(self, sessions: sessionmaker[Session], workspace_id: Any, clock: Any, tmp_path: Path) -> None:
-        self.sessions, self.answer, self.health = sessions, PROVEN, Health("ready")
-        self.scheduler = FakeScheduler(clock)
-        store, workers = ArtifactStore(tmp_path / "artifacts"), tmp_path / "workers"
-        keyring = Keyring([Key(b"k" * 32)])
-        self.reconciler = Reconciler(
+        super().__init__(
             sessions,
-            self.scheduler,
-            store,
-            workers,
+            workspace_id,
             clock,
-            host="here",
-            keyring=keyring,
-            masks=Masks(sessions, keyring),
-            probe=lambda _: self.health,
+            tmp_path,
+            config={"data_dir": "data", "model_metadata": {"tenfold": {"compiler": COMPILER}}},
+            files={"data/weights": b"weights"},
+            requirements=["big"],
+            python_path="/big/python",
+            lock_python="3.11",
+            packages=[{"name": "big", "version": "2"}, {"name": "small", "version": "1.5"}],
         )
+        self.answer = PROVEN
         self.job = compiling.CompilerRun(
-            sessions, self.scheduler, store, workers, probe=lambda _: self.health, ask=self._ask
+            sessions, self.scheduler, self.store, self.workers, probe=lambda _: self.health, ask=self._ask
         )
-        code, data = store.put_bytes(b"class Model: ..."), store.put_bytes(b"weights")
-        files = [
-            {"path": "model/model.py", "digest": code.digest, "size": 16, "executable": False},
-            {"path": "data/weights", "digest": data.digest, "size": 7, "executable": False},
-        ]
         with transaction(sessions) as session:
-            environment = EnvironmentTable(
-                id=new_id(),
-                workspace_id=workspace_id,
-                spec_digest="x",
-                requirements=["big"],
-                state="ready",
-                python_path="/big/python",
-                lock_python="3.11",
-                packages=[{"name": "big", "version": "2"}, {"name": "small", "version": "1.5"}],
-            )
-            model = ModelTable(id=new_id(), workspace_id=workspace_id, name="compiled")
-            session.add_all([environment, model])
-            session.flush()
-            version = VersionTable(
-                id=new_id(),
-                workspace_id=workspace_id,
-                model_id=model.id,
-                number=1,
-                package_digest="d",
-                files=files,
-                size_bytes=23,
-                config={"data_dir": "data", "model_metadata": {"tenfold": {"compiler": COMPILER}}},
-                memory_bytes=1 << 30,
-                environment_id=environment.id,
-                state="ready",
-            )
-            version.package_digest = _digest(files)
-            session.add(version)
-            session.flush()
-            self.deployment_id = deployments.create_for_version(session, version).id
-            compilations.begin(session, version)
-        self.version_id = version.id
+            compilations.begin(session, session.get_one(VersionTable, self.version_id))
 
     def _ask(self, *_: Any, **__: Any) -> Frame:
         return Frame({"ok": True}, msgpack.encode(self.answer))
@@ -119,22 +77,12 @@ class World:
             for name, value in values.items():
                 setattr(row, name, value)
 
-    def passes(self, count: int = 4) -> None:
-        for _ in range(count):
-            self.reconciler.reconcile(self.deployment_id)
-
     def to_switching(self) -> None:
         self.passes()
         self.build(self.advance().tools_id, {"big": "2", "small": "1.5", "converter": "1.1"})
         self.advance()
         self.build(self.advance().environment_id if self.row().state == "converting" else self.row().environment_id, {})
         self.advance()
-
-
-def _digest(files: list[dict[str, Any]]) -> str:
-    from tenfold_deploy.packages import manifest_digest
-
-    return manifest_digest((one["path"], one["digest"], one["executable"]) for one in files)
 
 
 @pytest.fixture
@@ -201,6 +149,23 @@ def test_a_compiled_replica_that_fails_gives_way_to_the_original(world: World) -
     world.health = Health("ready")
     world.passes(6)
     assert world.scheduler.started[-1].python == "/big/python"
+
+
+def test_a_packed_version_stays_packed_and_what_ends_in_a_shared_worker_is_tried_alone(world: World) -> None:
+    with transaction(world.sessions) as session:
+        version = session.get_one(VersionTable, world.version_id)
+        version.config = version.config | {"runtime": {"packed": True}}
+    world.to_switching()
+    world.passes(1)
+    spec = world.scheduler.started[-1]
+    assert (spec.python, spec.packed) == ("/built/python", True)
+    world.scheduler.crash(spec.replica_id)
+    world.passes(1)
+    assert world.advance().state == "switching"
+    world.passes()
+    assert world.advance().state == "serving"
+    spec = world.scheduler.started[-1]
+    assert (spec.python, spec.packed) == ("/built/python", False)
 
 
 def test_of_what_was_started_before_the_switch_no_failure_counts(world: World) -> None:

@@ -94,6 +94,43 @@ def test_one_replica_comes_up_and_is_measured(world: World) -> None:
     assert len(world.scheduler.started) == 1
 
 
+def arrived(world: World, state: str) -> ReplicaTable:
+    """A replica in that state, after it was told to be ready."""
+    world.health = Health("loading")
+    world.passes()
+    (replica,) = world.replicas()
+    with transaction(world.sessions) as session:
+        session.get_one(ReplicaTable, replica.id).state = state
+        session.get_one(DeploymentTable, world.deployment.id).unhealthy_reason = "It crashed."
+    health = Health("ready", load_seconds=0.5, memory_bytes=1000, peak_memory_bytes=3000)
+    world.reconciler.has_arrived(world.deployment.id, replica.id, "unix:/here", health)
+    return world.replicas()[0]
+
+
+@pytest.mark.parametrize("state", ["starting", "loading"])
+def test_one_that_has_arrived_is_ready_without_a_pass(world: World, state: str) -> None:
+    replica = arrived(world, state)
+    assert (replica.state, replica.address, replica.ready_at) == ("ready", "unix:/here", world.clock())
+    assert (replica.load_seconds, replica.memory_bytes, replica.peak_memory_bytes) == (0.5, 1000, 3000)
+    assert world.row().unhealthy_reason == ""
+
+
+@pytest.mark.parametrize("state", ["draining", "stopped", "failed"])
+def test_one_that_has_arrived_too_late_stays_as_it_is(world: World, state: str) -> None:
+    replica = arrived(world, state)
+    assert (replica.state, replica.ready_at) == (state, None)
+    assert world.row().unhealthy_reason == "It crashed."
+
+
+def test_only_the_one_that_leases_a_deployment_looks_at_it_unasked(world: World) -> None:
+    with transaction(world.sessions) as session:
+        session.get_one(DeploymentTable, world.deployment.id).lease_owner = "another"
+    assert not world.reconciler.reconcile(world.deployment.id, owner="me")
+    assert world.replicas() == []
+    assert world.reconciler.reconcile(world.deployment.id, owner="another")
+    assert len(world.replicas()) == 1
+
+
 def test_an_environment_without_bytecode_is_compiled_when_it_is_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

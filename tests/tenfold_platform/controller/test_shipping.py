@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from tenfold_deploy.fake import FakeScheduler
 from tenfold_deploy.scheduler import ReplicaSpec
 from tenfold_platform.controller.masks import Masks
-from tenfold_platform.controller.shipping import CHUNK_BYTES, list_shippable, ship_logs
+from tenfold_platform.controller.shipping import CHUNK_BYTES, list_shippable, list_with_output, ship_logs
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments.service import log_subject
 from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
@@ -54,6 +54,10 @@ class World:
     def ship(self) -> bool:
         return ship_logs(self.sessions, self.scheduler, self.masks, self.replica_id)
 
+    def has_output(self) -> bool:
+        with transaction(self.sessions) as session:
+            return list_with_output(session, self.scheduler) == [self.replica_id]
+
     def ended(self) -> None:
         with transaction(self.sessions) as session:
             session.get_one(ReplicaTable, self.replica_id).state = "stopped"
@@ -70,8 +74,11 @@ def world(sessions: sessionmaker[Session], make_workspace: Callable[..., Any], c
 
 
 def test_what_is_printed_is_carried_once(world: World) -> None:
+    assert not world.has_output()
     world.print(b"one\n")
+    assert world.has_output()
     assert world.ship()
+    assert not world.has_output()
     assert not world.ship()
     world.print(b"two\n")
     assert world.ship()

@@ -11,76 +11,23 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from tenfold_deploy.fake import FakeScheduler
-from tenfold_deploy.packages import manifest_digest
 from tenfold_deploy.scheduler import ReplicaSpec
-from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.probe import Health
-from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
-from tenfold_platform.deployments.tables import DeploymentTable, ReplicaTable
+from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.environments.tables import EnvironmentTable
-from tenfold_platform.files.store import ArtifactStore
-from tenfold_platform.ids import new_id
 from tenfold_platform.logs import service as logs
-from tenfold_platform.models.tables import AliasTable, ModelTable, VersionTable
+from tenfold_platform.models.tables import AliasTable, VersionTable
 from tenfold_platform.secrets import service as secrets
-from tenfold_platform.secrets.sealing import Key, Keyring
+from tenfold_platform.secrets.sealing import Key
+
+from .conftest import VersionWorld
 
 
-class World:
-    """One version of one model, a fake scheduler, and a worker whose health a test decides."""
-
+class World(VersionWorld):
     def __init__(self, sessions: sessionmaker[Session], workspace_id: Any, clock: Any, tmp_path: Path) -> None:
-        self.sessions, self.workspace_id, self.clock = sessions, workspace_id, clock
-        self.store = ArtifactStore(tmp_path / "artifacts")
-        self.scheduler = FakeScheduler(clock)
-        self.keyring = Keyring([Key(b"k" * 32)])
-        self.health = Health("ready", load_seconds=0.5, memory_bytes=1000)
-        self.workers = tmp_path / "workers"
-        self.reconciler = Reconciler(
-            sessions,
-            self.scheduler,
-            self.store,
-            self.workers,
-            clock,
-            host="here",
-            keyring=self.keyring,
-            masks=Masks(sessions, self.keyring),
-            probe=lambda _: self.health,
-        )
-        stored = self.store.put_bytes(b"class Model: ...")
-        file = {"path": "model/model.py", "digest": stored.digest, "size": 1, "executable": False}
-        with transaction(sessions) as session:
-            environment = EnvironmentTable(
-                id=new_id(),
-                workspace_id=workspace_id,
-                spec_digest="x",
-                requirements=[],
-                state="ready",
-                python_path="/p",
-            )
-            model = ModelTable(id=new_id(), workspace_id=workspace_id, name="hub")
-            session.add_all([environment, model])
-            session.flush()
-            version = VersionTable(
-                id=new_id(),
-                workspace_id=workspace_id,
-                model_id=model.id,
-                number=1,
-                package_digest=manifest_digest([("model/model.py", stored.digest, False)]),
-                files=[file],
-                size_bytes=1,
-                config={"model_class_name": "Model"},
-                memory_bytes=1 << 30,
-                environment_id=environment.id,
-                state="ready",
-            )
-            session.add(version)
-            session.flush()
-            self.deployment_id = deployments.create_for_version(session, version).id
-        self.model_id, self.version_id = model.id, version.id
+        super().__init__(sessions, workspace_id, clock, tmp_path, config={"model_class_name": "Model"})
 
     def change(self, **values: Any) -> None:
         with transaction(self.sessions) as session:
@@ -100,17 +47,9 @@ class World:
         self.passes(passes)
         return self.scheduler.started[-1]
 
-    def passes(self, count: int = 3) -> None:
-        for _ in range(count):
-            self.reconciler.reconcile(self.deployment_id)
-
     def restart(self) -> None:
         with transaction(self.sessions) as session:
             deployments.restart(session, session.get_one(DeploymentTable, self.deployment_id))
-
-    def replicas(self) -> list[ReplicaTable]:
-        with self.sessions() as session:
-            return list(session.scalars(select(ReplicaTable).order_by(ReplicaTable.id)))
 
     def states(self) -> list[str]:
         return [row.state for row in self.replicas()]
@@ -119,10 +58,6 @@ class World:
         with self.sessions() as session:
             subject = deployments.log_subject(self.deployment_id)
             return "".join(chunk.text for chunk in logs.list_chunks(session, [subject]))
-
-    def version(self) -> VersionTable:
-        with self.sessions() as session:
-            return session.get_one(VersionTable, self.version_id)
 
 
 @pytest.fixture
@@ -171,7 +106,7 @@ def test_what_a_worker_says_of_its_end_does_not_show_a_secret(world: World) -> N
     world.set_secret("A", "value-of-A")
     world.change(config={"secrets": {"A": None}})
     world.health = Health("failed", reason="ConnectionError: https://user:value-of-A@host refused")
-    world.passes()
+    world.passes(3)
     assert world.replicas()[0].reason == "ConnectionError: https://user:[secret]@host refused"
     assert "value-of-A" not in world.log()
 
@@ -286,15 +221,15 @@ def test_a_restart_that_does_not_come_up_leaves_what_serves(world: World) -> Non
 def test_a_restart_of_one_that_is_stopped_starts_it(world: World) -> None:
     with transaction(world.sessions) as session:
         deployments.stop(session.get_one(DeploymentTable, world.deployment_id))
-    world.passes()
+    world.passes(3)
     assert world.states() == []
     world.restart()
-    world.passes()
+    world.passes(3)
     assert world.states() == ["ready"]
 
 
 def test_an_environment_that_is_built_again_keeps_nobody_from_starting(world: World) -> None:
     with transaction(world.sessions) as session:
         session.scalars(select(EnvironmentTable)).one().state = "building"
-    world.passes()
+    world.passes(3)
     assert world.states() == ["ready"]

@@ -132,6 +132,18 @@ def test_another_header_is_another_head(world, workspace, key, make_worker, conn
         assert header[{"x-request-id": "request_id"}.get(name, name.replace("-", "_"))] == value
 
 
+def test_calls_whose_own_id_is_no_good_get_one_each(world, workspace, key, make_worker, connect, fed) -> None:
+    worker = make_worker(plain)
+    world.served(workspace, worker)
+    _, caller = connect()
+    warm(caller, key)
+    fed.clear()
+    for _ in range(3):
+        assert caller.ask(request(key, b"[1]", "X-Request-Id: no good"))[0] == 200
+    assert len(fed) <= 2
+    assert len({header["request_id"] for header, _ in worker.requests[2:]}) == 3
+
+
 def test_a_model_that_looks_at_requests_is_told_of_each(world, workspace, key, make_worker, connect, fed) -> None:
     worker = make_worker()
     world.served(workspace, worker)
@@ -223,6 +235,50 @@ def test_a_request_in_pieces_is_the_parsers(world, workspace, key, make_worker, 
     assert len(fed) == 3
 
 
+def test_a_body_that_looks_like_a_known_request_is_a_body(world, workspace, key, make_worker, connect) -> None:
+    """Its head came with a call that was answered before the body came: the connection only seems to be idle."""
+    worker = make_worker(plain)
+    world.served(workspace, worker)
+    running, _ = connect()
+    connection = running.raw()
+    caller = Caller(connection)
+    warm(caller, key)
+    inner = request(key, b"[0]")
+    outer = request(key, inner)
+    connection.sendall(request(key, b"[1]") + outer[: -len(inner)])
+    assert caller.answer() == (200, b"[1]")
+    connection.sendall(inner)
+    assert caller.answer() == (200, inner)
+    assert caller.ask(request(key, b"[2]")) == (200, b"[2]")
+    assert [payload for _, payload in worker.requests[2:]] == [b"[1]", inner, b"[2]"]
+
+
+def test_a_header_that_looks_like_a_known_request_is_a_header(world, workspace, key, make_worker, connect) -> None:
+    worker = make_worker(plain)
+    world.served(workspace, worker)
+    running, _ = connect()
+    connection = running.raw()
+    caller = Caller(connection)
+    warm(caller, key)
+    connection.sendall(request(key, b"[1]") + b"POST /nowhere HTTP/1.1\r\nX-Other: ")
+    assert caller.answer() == (200, b"[1]")
+    assert caller.ask(request(key, b"[2]"))[0] == 404
+    assert caller.ask(request(key, b"[3]")) == (200, b"[3]")
+    assert [payload for _, payload in worker.requests[2:]] == [b"[1]", b"[3]"]
+
+
+@pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n"])
+def test_empty_lines_between_calls_change_nothing(world, workspace, key, make_worker, connect, between: bytes) -> None:
+    world.served(workspace, make_worker(plain))
+    running, _ = connect()
+    connection = running.raw()
+    caller = Caller(connection)
+    warm(caller, key)
+    for number in range(3):
+        connection.sendall(between)
+        assert caller.ask(request(key, b"[%d]" % number)) == (200, b"[%d]" % number)
+
+
 def test_a_second_call_on_a_connection_that_still_waits_is_answered_after_it(
     world, workspace, key, make_worker, connect
 ) -> None:
@@ -260,6 +316,28 @@ def test_who_leaves_ends_the_work(world, workspace, key, make_worker, connect) -
     connection.close()
     running.wait_for(lambda gateway: gateway.pool.in_flight == 0)
     assert len(worker.cancelled) == 1
+
+
+def test_who_was_answered_keeps_no_body_in_memory(
+    world, workspace, key, make_worker, connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands of idle connections, each after a large upload."""
+    answered: list[Any] = []
+    answer = BoundedProtocol.answer
+
+    def noting(self: BoundedProtocol, cycle: Any, *data: bytes) -> None:
+        answered.append(cycle)
+        answer(self, cycle, *data)
+
+    monkeypatch.setattr(BoundedProtocol, "answer", noting)
+    world.served(workspace, make_worker(plain))
+    _, caller = connect()
+    warm(caller, key)
+    body = b"[%s]" % (b"1," * 500_000 + b"1")
+    for _ in range(2):
+        assert caller.ask(request(key, body)) == (200, body)
+    assert len(answered) >= 2
+    assert all(cycle.body() == b"" for cycle in answered)
 
 
 @pytest.mark.parametrize("leaves", [False, True])

@@ -32,6 +32,8 @@ from tenfold_platform.gateway.server import BoundedProtocol
 from tenfold_platform.settings import Settings
 from tenfold_platform.up.embedded import free_port
 
+from ...waiting import wait_for
+
 PATH = "/v1/acme/models/churn/predict"
 CASES = int(os.environ.get("TENFOLD_FUZZ_CASES", "2000"))
 SEED = int(
@@ -413,7 +415,7 @@ def gateway(settings: Settings, tmp_path: Path) -> Iterator[tuple[int, int, Path
         process = subprocess.Popen(
             [sys.executable, "-m", "tenfold_platform", "gateway"], env=environment, stdout=file, stderr=file
         )
-    wait_until(lambda: _is_up(port))
+    wait_for(lambda: _is_up(port))
     yield port, process.pid, log
     alive = process.poll() is None
     process.kill()
@@ -428,7 +430,7 @@ def test_every_good_request_gets_its_own_answer_whatever_surrounds_it(
     port, pid, log = gateway
     worker = make_worker()
     world.served(workspace, worker, runtime={"predict_concurrency": 64})
-    wait_until(lambda: httpx.post(f"http://127.0.0.1:{port}{PATH}", json=1, headers=bearer(key)).status_code == 200)
+    wait_for(lambda: httpx.post(f"http://127.0.0.1:{port}{PATH}", json=1, headers=bearer(key)).status_code == 200)
     sys.stdout.write(f"TENFOLD_FUZZ_SEED={SEED} TENFOLD_FUZZ_CASES={CASES}\n")
     maker, wanted = Maker(SEED, key), Counter[str]()
     descriptors = len(os.listdir(f"/proc/{pid}/fd"))
@@ -463,7 +465,7 @@ def test_every_good_request_gets_its_own_answer_whatever_surrounds_it(
     assert wanted.keys() - seen.keys() == set()
     assert [line for line in log.read_text().splitlines() if any(fault in line for fault in FAULTS)] == []
     kept = AT_ONCE + 8  # idle connections to the worker
-    wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors + kept)
+    wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= descriptors + kept)
     assert grown < GROWTH_BYTES, f"{CASES} connections made the gateway {grown / 2**20:.1f} MiB larger"
 
 
@@ -656,10 +658,3 @@ def _is_up(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

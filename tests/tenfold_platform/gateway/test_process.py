@@ -23,6 +23,8 @@ from tenfold_platform.settings import Settings
 from tenfold_platform.up.embedded import free_port
 from tenfold_platform.up.postgres import EmbeddedPostgres
 
+from ...waiting import wait_for
+
 ROOT = Path(__file__).parents[3]
 PATH = "/v1/acme/models/churn/predict"
 
@@ -89,7 +91,7 @@ def start_gateway(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], C
         log.close()
         child = Child(process, f"http://127.0.0.1:{port}")
         children.append(child)
-        wait_until(lambda: answers(child.url), 20)
+        wait_for(lambda: answers(child.url), 20)
         return child
 
     yield start
@@ -117,7 +119,7 @@ def real_worker(sockets_dir: Path, tmp_path: Path) -> Iterator[Callable[[], str]
             )
         )
         log.close()
-        wait_until(socket_path.exists, 20)
+        wait_for(socket_path.exists, 20)
         return f"unix:{socket_path}"
 
     yield start
@@ -167,7 +169,7 @@ def test_the_runs_of_a_killed_gateway_are_in_the_history_of_the_next(
             runs.add(answer.headers["X-Tenfold-Run"])
         first.kill()
     start_gateway()
-    wait_until(lambda: count(database_url) == 20, 20)
+    wait_for(lambda: count(database_url) == 20, 20)
     with psycopg.connect(database_url) as connection:
         stored = connection.execute(
             "select r.id, count(s.path) from runs r join run_steps s on s.run_id = r.id group by 1"
@@ -185,14 +187,14 @@ def test_a_prediction_of_a_killed_gateway_is_carried_out_by_another(
     with first.client(key) as client:
         accepted = client.post(PATH, json={"n": 1}, headers={"Prefer": "respond-async"})
         assert accepted.status_code == 202
-    wait_until(lambda: len(worker.requests) == 1, 20)
+    wait_for(lambda: len(worker.requests) == 1, 20)
     second = start_gateway()
     worker.behaviour = lambda worker, header, payload, reply: reply.ok(payload)
     first.kill()
     where = f"/v1/acme/models/churn/predictions/{accepted.json()['id']}"
     with second.client(key) as client:
         assert client.get(where).json()["state"] == "running"
-        wait_until(lambda: client.get(where).json()["state"] != "running", 60)
+        wait_for(lambda: client.get(where).json()["state"] != "running", 60)
         found = client.get(where).json()
         time.sleep(1)
         assert client.get(where).json() == found
@@ -215,9 +217,9 @@ def test_told_to_stop_it_finishes_what_is_in_flight(
 
     caller = threading.Thread(target=call)
     caller.start()
-    wait_until(lambda: len(worker.requests) == 1, 10)
+    wait_for(lambda: len(worker.requests) == 1, 10)
     gateway.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: not answers(gateway.url), 10)
+    wait_for(lambda: not answers(gateway.url), 10)
     assert gateway.process.poll() is None
     worker.hold.set()
     caller.join(10)
@@ -236,7 +238,7 @@ def test_two_gateways_share_a_spool_folder(
         for gateway in gateways:
             with gateway.client(key) as client:
                 assert client.post("/v1/acme/apps/shop/worklets/score", json={"n": 1}).status_code == 200
-    wait_until(lambda: count(database_url) == 20, 15)
+    wait_for(lambda: count(database_url) == 20, 15)
 
 
 def test_a_taken_port_is_said_in_words(settings: Settings, serve) -> None:
@@ -317,10 +319,3 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/healthz", timeout=2).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def wait_until(condition: Callable[[], Any], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

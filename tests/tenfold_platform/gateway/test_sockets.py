@@ -40,6 +40,15 @@ def echo(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> Non
         reply.frame({"ok": True, "more": True, "ws": said["ws"]}, body)
 
 
+def opening(key: str) -> bytes:
+    """A handshake, for those who go on by hand."""
+    return (
+        f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Authorization: Bearer {key}\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).encode()
+
+
 def nothing_is_under_way(gateway: Any) -> bool:
     return bool(gateway.pool.in_flight == 0)
 
@@ -132,13 +141,9 @@ class TestTheHandshake:
             post = (
                 f"POST {R}/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 2\r\n\r\n{{}}"
             )
-            upgrade = (
-                f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
             connection.sendall(post.encode())
             running.wait_for(lambda _: len(worker.requests) == 1)
-            connection.sendall(upgrade.encode())
+            connection.sendall(opening(key))
             worker.hold.set()
             answer = b""
             while part := connection.recv(10_000):
@@ -179,13 +184,7 @@ class TestTheHandshake:
         world.served(workspace, worker)
         running = serve()
         connection = running.raw()
-        connection.sendall(
-            (
-                f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                f"Authorization: Bearer {key}\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            ).encode()
-        )
+        connection.sendall(opening(key))
         running.wait_for(lambda _: len(worker.requests) == 1)
         connection.close()
         running.wait_for(lambda _: len(worker.cancelled) == 1)
@@ -300,13 +299,7 @@ class TestEndings:
         world.served(workspace, worker, runtime={"transport": transport})
         running = serve()
         connection = running.raw()
-        connection.sendall(
-            (
-                f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                f"Authorization: Bearer {key}\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            ).encode()
-        )
+        connection.sendall(opening(key))
         received = b""
         while part := connection.recv(1000):  # a client that never answers a ping
             received += part
@@ -341,13 +334,7 @@ class TestSlowReaders:
         world.served(workspace, make_worker(flood))
         running = serve()
         with running.raw() as connection, running.client(key) as client:
-            connection.sendall(
-                (
-                    f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-                    f"Authorization: Bearer {key}\r\nSec-WebSocket-Version: 13\r\n"
-                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-                ).encode()
-            )
+            connection.sendall(opening(key))
             assert connection.recv(1000).startswith(b"HTTP/1.1 101")
             connection.sendall(b"\x81\x80\x00\x00\x00\x00")  # an empty text: go
             running.wait_for(lambda _: len(sent) > 5, 20)

@@ -116,6 +116,29 @@ def test_a_version_that_is_deleted_meanwhile_holds_nothing_up(with_traffic, worl
     assert [(row.version_id, row.requests) for row in rows()] == [(version.id, 1)]
 
 
+def test_what_is_counted_while_postgresql_is_asked_is_kept_too(with_traffic, world, workspace, rows) -> None:
+    version = world.model(workspace)
+
+    async def count(make: Callable[..., Traffic]) -> None:
+        traffic = make("postgresql://nobody@127.0.0.1:9/nothing", now=lambda: 60.0)
+        total = traffic.total(version.id)
+        total.note(200, 0.001)
+        flush = asyncio.create_task(traffic.flush())
+        await asyncio.sleep(0)  # it has taken what there was
+        total.note(200, 0.001)
+        with pytest.raises(psycopg.Error):
+            await flush
+        total.note(503, 0.001)
+        traffic._database = make()._database
+        await traffic.flush()
+        total.note(200, 0.001)
+        await traffic.flush()
+        assert total.statuses == {200: 3, 503: 1}
+
+    with_traffic(count)
+    assert [(row.requests, row.failed, sum(row.buckets)) for row in rows()] == [(4, 1, 4)]
+
+
 def test_what_postgresql_does_not_take_is_kept_within_bounds(with_traffic, settings, world, workspace, rows) -> None:
     version = world.model(workspace)
     minute = [0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
@@ -192,15 +192,25 @@ class TestDemand:
             assert session.get_one(DeploymentTable, row.deployment_id).version_id == version.id
         assert row.queued_since is None
 
-    def test_those_that_wait_are_told_with_since_when(self, serve, world, workspace, key, make_worker) -> None:
+    @pytest.fixture
+    def held(self, world, workspace, make_worker) -> Callable[[int], Any]:
+        """A worker that answers when it is let go, of a model that may have so many."""
+
         def when_let_go(worker: Any, header: Any, payload: bytes, reply: Any) -> None:
             worker.hold.wait(30)
             reply.ok()
 
-        worker = make_worker(when_let_go)
-        world.served(workspace, worker)
-        with transaction(world.sessions) as session:
-            session.execute(update(DeploymentTable).values(max_replicas=4))
+        def make(most: int) -> Any:
+            worker = make_worker(when_let_go)
+            world.served(workspace, worker)
+            with transaction(world.sessions) as session:
+                session.execute(update(DeploymentTable).values(max_replicas=most))
+            return worker
+
+        return make
+
+    def test_those_that_wait_are_told_with_since_when(self, serve, world, key, held) -> None:
+        worker = held(4)
         running = serve()
         with running.client(key) as client, ThreadPoolExecutor(6) as pool:
             calls = [pool.submit(client.post, PATH, json={}) for _ in range(6)]
@@ -209,17 +219,9 @@ class TestDemand:
             assert {call.result(30).status_code for call in calls} == {200}
         running.wait_for(lambda _: all(row.queued_since is None for row in self.noted(world)))
 
-    def test_a_call_that_waits_at_the_replica_waits(self, serve, world, workspace, key, make_worker) -> None:
+    def test_a_call_that_waits_at_the_replica_waits(self, serve, world, key, held) -> None:
         """A replica of one place is handed two calls, and works on one."""
-
-        def when_let_go(worker: Any, header: Any, payload: bytes, reply: Any) -> None:
-            worker.hold.wait(30)
-            reply.ok()
-
-        worker = make_worker(when_let_go)
-        world.served(workspace, worker)
-        with transaction(world.sessions) as session:
-            session.execute(update(DeploymentTable).values(max_replicas=2))
+        worker = held(2)
         running = serve()
         with running.client(key) as client, ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(client.post, PATH, json={}) for _ in range(2)]

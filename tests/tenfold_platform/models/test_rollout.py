@@ -25,36 +25,14 @@ from tenfold_platform.models.traffic import forget_old, percentile, step_for
 SCHEMA = {"form": "table", "fields": [{"name": "x", "type": "float"}], "output": {"kind": "regression"}}
 
 
-@pytest.fixture
-def desired(sessions: sessionmaker[Session]) -> Callable[[], dict[int, int]]:
-    """How many replicas each version should have."""
-
-    def read() -> dict[int, int]:
-        with sessions() as session:
-            rows = session.execute(
-                select(VersionTable.number, DeploymentTable.desired_replicas).join(
-                    DeploymentTable, DeploymentTable.version_id == VersionTable.id
-                )
-            )
-            return {number: count for number, count in rows}
-
-    return read
+def alias_url(world: Any, alias: str = "production") -> str:
+    return f"{world.url}/models/wine/aliases/{alias}"
 
 
 class TestACanary:
-    @pytest.fixture
-    def three(self, world: Any) -> Any:
-        """Three ready versions, of which the first is in production and the others are stopped."""
-        for _ in range(3):
-            world.create()
-        world.make_ready(1, 2, 3)
-        self.alias = f"{world.url}/models/wine/aliases/production"
-        for number in (3, 2, 1):
-            world.client.put(self.alias, json={"version": number})
-        return world
-
-    def put(self, world: Any, version: int, percent: float) -> Any:
-        return world.client.put(f"{self.alias}/canary", json={"version": version, "percent": percent})
+    def put(self, world: Any, version: int, percent: float, alias: str = "production") -> Any:
+        body = {"version": version, "percent": percent}
+        return world.client.put(f"{alias_url(world, alias)}/canary", json=body)
 
     def test_answers_its_share_beside_the_version_in_production(self, three: Any, desired: Any) -> None:
         assert desired() == {1: 1, 2: 0, 3: 0}
@@ -72,19 +50,19 @@ class TestACanary:
 
     def test_ends_when_it_is_taken_away(self, three: Any, desired: Any) -> None:
         self.put(three, 2, 5)
-        assert three.client.delete(f"{self.alias}/canary").json()["canaries"] == {}
+        assert three.client.delete(f"{alias_url(three)}/canary").json()["canaries"] == {}
         assert desired() == {1: 1, 2: 0, 3: 0}
-        assert three.client.delete(f"{self.alias}/canary").status_code == 404
+        assert three.client.delete(f"{alias_url(three)}/canary").status_code == 404
 
     def test_ends_when_a_version_is_promoted(self, three: Any, desired: Any) -> None:
         self.put(three, 2, 5)
-        model = three.client.put(self.alias, json={"version": 2}).json()
+        model = three.client.put(alias_url(three), json={"version": 2}).json()
         assert (model["aliases"], model["canaries"]) == ({"production": 2}, {})
         assert desired() == {1: 0, 2: 1, 3: 0}
 
     def test_goes_with_its_alias(self, three: Any, desired: Any) -> None:
         self.put(three, 2, 5)
-        three.client.delete(self.alias)
+        three.client.delete(alias_url(three))
         assert desired() == {1: 0, 2: 0, 3: 0}
 
     def test_of_the_same_version_means_nothing(self, three: Any) -> None:
@@ -92,8 +70,7 @@ class TestACanary:
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "canary_is_main")
 
     def test_of_an_alias_that_is_not_there(self, three: Any) -> None:
-        self.alias = self.alias.replace("production", "staging")
-        assert self.put(three, 2, 5).status_code == 404
+        assert self.put(three, 2, 5, alias="staging").status_code == 404
 
     @pytest.mark.parametrize("percent", [0, -1, 100.5, "many", None])
     def test_has_a_share_of_more_than_nothing_and_at_most_all(self, three: Any, percent: Any) -> None:
@@ -149,13 +126,14 @@ class TestTraffic:
         """Calls of a version, so many minutes ago, as the gateway counts them."""
 
         def write(number: int, minutes_ago: int, *calls: tuple[int, float]) -> None:
-            cell = Cell()
+            cell = Cell(ends_at=float("inf"))
             for status, seconds in calls:
                 cell.note(status, seconds, bisect_left(BOUNDS_SECONDS, seconds))
             with transaction(sessions) as session:
                 version = session.scalars(select(VersionTable).where(VersionTable.number == number)).one()
                 minute = clock().replace(second=0, microsecond=0) - timedelta(minutes=minutes_ago)
-                counted = {name: getattr(cell, name) for name in Cell.__slots__}
+                names = ("requests", "refused", "failed", "seconds", "buckets")
+                counted = {name: getattr(cell, name) for name in names}
                 session.add(TrafficTable(version_id=version.id, minute=minute, **counted))
 
         return write
@@ -239,7 +217,7 @@ class TestTraffic:
     @pytest.mark.parametrize("share", [0.01, 0.5, 0.95, 0.99, 1.0])
     def test_percentiles_are_right_to_within_a_bucket(self, share: float) -> None:
         durations = [0.0007 * 1.01**index for index in range(1000)]
-        cell = Cell()
+        cell = Cell(ends_at=float("inf"))
         for seconds in durations:
             cell.note(200, seconds, bisect_left(BOUNDS_SECONDS, seconds))
         exact = durations[min(999, int(share * 1000))]

@@ -13,39 +13,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_platform.clock import Clock
 from tenfold_platform.db import transaction
-from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.gateway.traffic import BOUNDS_SECONDS
 from tenfold_platform.ids import new_id
 from tenfold_platform.models.shadows import forget_old
 from tenfold_platform.models.tables import ShadowDifferenceTable, ShadowTable, ShadowTallyTable, VersionTable
-
-
-@pytest.fixture
-def desired(sessions: sessionmaker[Session]) -> Callable[[], dict[int, int]]:
-    """How many replicas each version should have."""
-
-    def read() -> dict[int, int]:
-        with sessions() as session:
-            rows = session.execute(
-                select(VersionTable.number, DeploymentTable.desired_replicas).join(
-                    DeploymentTable, DeploymentTable.version_id == VersionTable.id
-                )
-            )
-            return {number: count for number, count in rows}
-
-    return read
-
-
-@pytest.fixture
-def three(world: Any) -> Any:
-    """Three ready versions, of which the first is in production and the others are stopped."""
-    for _ in range(3):
-        world.create()
-    world.make_ready(1, 2, 3)
-    for number in (3, 2, 1):
-        world.client.put(f"{world.url}/models/wine/aliases/production", json={"version": number})
-    return world
-
 
 ALIAS = "/models/wine/aliases/production"
 

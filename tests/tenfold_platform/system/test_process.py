@@ -16,6 +16,8 @@ import pytest
 
 from tenfold_platform.up.embedded import free_port
 
+from ...waiting import wait_for
+
 pytestmark = pytest.mark.slow
 
 RUN = """
@@ -63,13 +65,6 @@ def say(port: int, request: bytes) -> bytes:
         return connection.recv(65536)
 
 
-def wait_until(condition, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_life(process, database_url, make_workspace, make_key, tmp_path):
     """Started, beating, answering, refusing, and ending politely, with a log of JSON lines and no secret in it."""
 
@@ -77,7 +72,7 @@ def test_a_life(process, database_url, make_workspace, make_key, tmp_path):
         with psycopg.connect(database_url) as connection:
             return connection.execute("select kind, pid from processes").fetchall()
 
-    wait_until(lambda: kinds() == [("api", process.pid)])
+    wait_for(lambda: kinds() == [("api", process.pid)])
     key = make_key(make_workspace("acme"), "deploy")
     address = f"http://127.0.0.1:{process.port}/api/v1/workspaces/acme"
     with httpx.Client(headers={"Authorization": f"Bearer {key.text}"}, timeout=30) as client:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 
 import psycopg
@@ -16,17 +15,12 @@ import pytest
 from tenfold_platform import openapi
 from tenfold_platform.heartbeat import Heartbeat
 
+from ...waiting import wait_for
+
 
 @pytest.fixture
 def operator(make_user, as_user):
     return as_user(make_user(is_operator=True))
-
-
-def wait_until(condition, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_status(operator, database_url, settings):
@@ -64,7 +58,7 @@ class TestHeartbeat:
     def test_beats_and_leaves(self, database_url):
         with Heartbeat(database_url, "engine", beat_seconds=0.01):
             me = ("engine", socket.gethostname(), os.getpid())
-            wait_until(lambda: processes(database_url) == [(*me, True)])
+            wait_for(lambda: processes(database_url) == [(*me, True)])
         assert processes(database_url) == []
 
     def test_of_a_reused_process_number_starts_anew_and_the_long_gone_are_forgotten(self, database_url):
@@ -82,19 +76,19 @@ class TestHeartbeat:
                 ).fetchall() == [("api",)]
 
         with Heartbeat(database_url, "api", beat_seconds=0.01):
-            wait_until(started_now)
+            wait_for(started_now)
             assert len(processes(database_url)) == 1
 
     def test_goes_on_after_an_outage(self, database_url):
         with Heartbeat(database_url, "api", beat_seconds=0.01):
-            wait_until(lambda: processes(database_url))
+            wait_for(lambda: processes(database_url))
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity "
                     "where application_name = 'tenfold-api-heartbeat'"
                 )
                 connection.execute("delete from processes")
-            wait_until(lambda: processes(database_url))
+            wait_for(lambda: processes(database_url))
 
     def test_needs_no_orm(self):
         """So that the gateway can use it."""

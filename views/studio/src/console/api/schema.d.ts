@@ -2577,6 +2577,11 @@ export interface components {
         /** Replica */
         Replica: {
             /**
+             * Alone Because
+             * @description why it has a worker of its own, though its package says `runtime.packed: true`
+             */
+            alone_because: string | null;
+            /**
              * Cold Start Seconds
              * @description from when its process was asked for until it could answer
              */
@@ -2612,6 +2617,11 @@ export interface components {
             ready_at: string | null;
             /** Reason */
             reason: string;
+            /**
+             * Shares Worker With
+             * @description how many other live replicas are in its worker, 0 where it is the only one as yet; null for one with a worker of its own, and for one that has ended
+             */
+            shares_worker_with: number | null;
             /** Started At */
             started_at: string | null;
             /** State */

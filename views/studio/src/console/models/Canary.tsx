@@ -1,46 +1,16 @@
-import { Button, Group, Modal, NumberInput, Select, Slider, Stack, Text } from "@mantine/core";
+import { Button, Group, NumberInput, Slider, Stack, Text } from "@mantine/core";
 import { useState } from "react";
-import { useAction, usePlace, useVersions } from "../api/queries";
-import type { Model, Version } from "../api/types";
-import { Loaded } from "../ui/States";
+import { useAction, usePlace } from "../api/queries";
+import { CandidateDialog, type CandidateDialogProps, CandidateSelect, type Candidates } from "./Candidates";
 
 const MARKS = [1, 5, 10, 25, 50];
 
-interface CanaryProps {
-  model: Model;
-  alias: string;
-  onClose: () => void;
-}
-
 /** Chooses a version and its share of an alias's calls. */
-export function CanaryDialog(props: CanaryProps) {
-  const { model, alias, onClose } = props;
-  const versions = useVersions(model.name);
+export function CanaryDialog(props: CandidateDialogProps) {
   return (
-    <Modal opened onClose={onClose} title={`Try another version on part of ${alias}`} size="lg">
-      <Loaded query={versions} what="the versions">
-        {(loaded) => {
-          const candidates = loaded.filter(
-            ({ number, state }) => state === "ready" && number !== model.aliases[alias],
-          );
-          const [first, ...others] = candidates;
-          return first ? (
-            <CanaryForm {...props} candidates={[first, ...others]} />
-          ) : (
-            <Stack>
-              <Text size="sm">
-                There is no other version that is ready. Deploy a new one first, without making it {alias}.
-              </Text>
-              <Group justify="flex-end">
-                <Button variant="default" onClick={onClose}>
-                  Close
-                </Button>
-              </Group>
-            </Stack>
-          );
-        }}
-      </Loaded>
-    </Modal>
+    <CandidateDialog {...props} title={`Try another version on part of ${props.alias}`}>
+      {(candidates) => <CanaryForm {...props} candidates={candidates} />}
+    </CandidateDialog>
   );
 }
 
@@ -49,7 +19,7 @@ function CanaryForm({
   alias,
   onClose,
   candidates,
-}: CanaryProps & { candidates: [Version, ...Version[]] }) {
+}: CandidateDialogProps & { candidates: Candidates }) {
   const { api } = usePlace();
   const current = model.canaries[alias];
   const [version, setVersion] = useState(current?.version ?? candidates[0].number);
@@ -72,14 +42,7 @@ function CanaryForm({
           A share of the calls to {alias} gets its answer from the version you choose; the rest still from
           version {model.aliases[alias]}. Compare the two under Metrics, then promote it or end the canary.
         </Text>
-        <Select
-          label="Version"
-          data-autofocus
-          allowDeselect={false}
-          data={candidates.map(candidateOption)}
-          value={String(version)}
-          onChange={(value) => value && setVersion(Number(value))}
-        />
+        <CandidateSelect candidates={candidates} value={version} onChange={setVersion} />
         <Group align="flex-end" gap="lg" pb="lg">
           <NumberInput
             label="Share of the calls"
@@ -114,12 +77,4 @@ function CanaryForm({
       </Stack>
     </form>
   );
-}
-
-/** A version that is ready, as a choice of a list. */
-export function candidateOption({ number, deployment, created_by }: Version) {
-  const notes = [deployment?.status === "running" ? "running" : "starts when chosen", created_by].filter(
-    Boolean,
-  );
-  return { value: String(number), label: `version ${number} (${notes.join(", ")})` };
 }

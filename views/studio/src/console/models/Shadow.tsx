@@ -6,9 +6,7 @@ import {
   Box,
   Button,
   Group,
-  Modal,
   NumberInput,
-  Select,
   SimpleGrid,
   Stack,
   Table,
@@ -17,57 +15,22 @@ import {
 import { useState } from "react";
 import { Link } from "react-router";
 import { isMissing } from "../api/errors";
-import {
-  useAction,
-  usePlace,
-  useRights,
-  useShadowDifferences,
-  useShadowReport,
-  useVersions,
-} from "../api/queries";
-import type { Model, Shadow, ShadowDifference, ShadowLine, ShadowReport, Version } from "../api/types";
+import { useAction, usePlace, useRights, useShadowDifferences, useShadowReport } from "../api/queries";
+import type { Model, Shadow, ShadowDifference, ShadowLine, ShadowReport } from "../api/types";
 import { CodeBlock } from "../ui/CodeBlock";
 import { useConfirm } from "../ui/Confirm";
 import { formatNumber, formatSeconds } from "../ui/format";
 import { Section } from "../ui/Page";
 import { Loaded } from "../ui/States";
 import { Ago } from "../ui/Time";
-import { candidateOption } from "./Canary";
-
-interface ShadowProps {
-  model: Model;
-  alias: string;
-  onClose: () => void;
-}
+import { CandidateDialog, type CandidateDialogProps, CandidateSelect, type Candidates } from "./Candidates";
 
 /** Chooses a version that is to get a share of an alias's calls as well. */
-export function ShadowDialog(props: ShadowProps) {
-  const { model, alias, onClose } = props;
-  const versions = useVersions(model.name);
+export function ShadowDialog(props: CandidateDialogProps) {
   return (
-    <Modal opened onClose={onClose} title={`Compare another version on the calls to ${alias}`} size="lg">
-      <Loaded query={versions} what="the versions">
-        {(loaded) => {
-          const [first, ...others] = loaded.filter(
-            ({ number, state }) => state === "ready" && number !== model.aliases[alias],
-          );
-          return first ? (
-            <ShadowForm {...props} candidates={[first, ...others]} />
-          ) : (
-            <Stack>
-              <Text size="sm">
-                There is no other version that is ready. Deploy a new one first, without making it {alias}.
-              </Text>
-              <Group justify="flex-end">
-                <Button variant="default" onClick={onClose}>
-                  Close
-                </Button>
-              </Group>
-            </Stack>
-          );
-        }}
-      </Loaded>
-    </Modal>
+    <CandidateDialog {...props} title={`Compare another version on the calls to ${props.alias}`}>
+      {(candidates) => <ShadowForm {...props} candidates={candidates} />}
+    </CandidateDialog>
   );
 }
 
@@ -76,7 +39,7 @@ function ShadowForm({
   alias,
   onClose,
   candidates,
-}: ShadowProps & { candidates: [Version, ...Version[]] }) {
+}: CandidateDialogProps & { candidates: Candidates }) {
   const { api } = usePlace();
   const current = model.shadows[alias];
   const [version, setVersion] = useState(current?.version ?? candidates[0].number);
@@ -103,14 +66,7 @@ function ShadowForm({
           version you choose as well, and its answers are compared with those. The model sees the header
           X-Tenfold-Shadow then, so that it can leave side effects out.
         </Text>
-        <Select
-          label="Version"
-          data-autofocus
-          allowDeselect={false}
-          data={candidates.map(candidateOption)}
-          value={String(version)}
-          onChange={(value) => value && setVersion(Number(value))}
-        />
+        <CandidateSelect candidates={candidates} value={version} onChange={setVersion} />
         <Group gap="lg" align="flex-start">
           <NumberInput
             label="Share of the calls"

@@ -417,7 +417,14 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
               <Table.Td>
                 <Ago at={replica.started_at} />
               </Table.Td>
-              <Table.Td>{replica.isolation && <IsolationBadge isolation={replica.isolation} />}</Table.Td>
+              <Table.Td>
+                {replica.isolation && <IsolationBadge isolation={replica.isolation} />}
+                {packingOf(replica) && (
+                  <Text size="xs" c="dimmed" mt={3}>
+                    {packingOf(replica)}
+                  </Text>
+                )}
+              </Table.Td>
               <Table.Td ta="right">
                 {formatSeconds(replica.cold_start_seconds)}
                 {replica.load_seconds !== null && (
@@ -451,6 +458,15 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
 function wordsOf({ state, reason, exit }: Replica): string {
   const said = exit?.reason || reason;
   return said === state ? "" : said;
+}
+
+/** With how many a packed one shares its worker, or why with none; nothing for one that is not packed. */
+function packingOf({ shares_worker_with: others, alone_because: reason }: Replica): string {
+  if (others !== null)
+    return others > 0
+      ? `Shares its worker with ${plural(others, "other model")}`
+      : "Packed: nobody else is in its worker yet";
+  return reason ? `Packed, but in a worker of its own: ${reason}` : "";
 }
 
 function PackageFiles({ model, version }: { model: string; version: Version }) {

@@ -3,10 +3,10 @@
 import { screen, within } from "@testing-library/react";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { connection } from "../api/connection";
-import type { Comparison, ModelMetrics, TrafficTotals } from "../api/types";
+import type { Comparison, Deployment, ModelMetrics, TrafficTotals } from "../api/types";
 import { openConsole } from "../testing/open";
 import { page, session, TestServer } from "../testing/server";
-import { model, version } from "../testing/world";
+import { model, replica, version } from "../testing/world";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -134,6 +134,29 @@ describe("metrics", () => {
 });
 
 describe("the replicas", () => {
+  it("of a packed version say with how many they share their worker, or why with none", async () => {
+    const reason = "It has modules of its own beside its model folder.";
+    const packed = version(2);
+    packed.deployment = {
+      ...(packed.deployment as Deployment),
+      replicas: [
+        replica({ id: "a", shares_worker_with: 3 }),
+        replica({ id: "b", shares_worker_with: 1 }),
+        replica({ id: "c", shares_worker_with: 0 }),
+        replica({ id: "d", alone_because: reason }),
+        replica({ id: "e" }),
+      ],
+    };
+    server.on("GET /models/iris/versions/2", packed);
+    openConsole("/w/default/models/iris/versions/2");
+
+    expect(await screen.findByText("Shares its worker with 3 other models")).toBeVisible();
+    expect(screen.getByText("Shares its worker with 1 other model")).toBeVisible();
+    expect(screen.getByText("Packed: nobody else is in its worker yet")).toBeVisible();
+    expect(screen.getByText(`Packed, but in a worker of its own: ${reason}`)).toBeVisible();
+    expect(screen.getAllByText("Strict")).toHaveLength(5);
+  });
+
   it("are said in words, and changed to none while nobody calls", async () => {
     server.on("PATCH /models/iris", model({ scaling: { min: 0, max: 1, idle_seconds: 600 } }));
     const at = openConsole("/w/default/models/iris");

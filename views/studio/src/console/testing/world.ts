@@ -1,6 +1,6 @@
 /** Things as the API shows them, with only what a test cares about said. */
 
-import type { App, Key, Model, ModelSchema, Run, Version } from "../api/types";
+import type { App, Key, Model, ModelSchema, Replica, Run, Version } from "../api/types";
 
 const AT = "2026-01-02T03:04:05Z";
 
@@ -75,6 +75,27 @@ export function version(number: number, change: Partial<Version> = {}): Version 
     ready_at: AT,
     endpoint: `http://gateway.test/v1/default/models/iris@${number}/predict`,
     app: null,
+    ...change,
+  };
+}
+
+export function replica(change: Partial<Replica> = {}): Replica {
+  return {
+    id: "r1",
+    state: "ready",
+    reason: "",
+    started_at: AT,
+    ready_at: AT,
+    ended_at: null,
+    load_seconds: 0.01,
+    cold_start_seconds: 0.1,
+    memory_bytes: 20 * 1024 * 1024,
+    peak_memory_bytes: 24 * 1024 * 1024,
+    isolation: { level: "strict", network: "none", missing: [] },
+    forked: false,
+    shares_worker_with: null,
+    alone_because: null,
+    exit: null,
     ...change,
   };
 }
