@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import resource
@@ -45,8 +46,7 @@ async def _serve(options: argparse.Namespace) -> None:
         host = ServerHost(options.root, options.secrets_dir, loop)
     else:
         host = model = ModelHost(options.root, options.secrets_dir, options.environment, loop)
-        if options.tell_imports:
-            threads.keep(loop.create_task(_tell_imports(model, options.tell_imports)))
+        threads.keep(loop.create_task(_settle(model, options.tell_imports)))
     server = Server(
         host,
         options.listen,
@@ -58,10 +58,14 @@ async def _serve(options: argparse.Namespace) -> None:
     await server.serve()
 
 
-async def _tell_imports(host: ModelHost, path: str) -> None:
+async def _settle(host: ModelHost, told_imports: Optional[str]) -> None:
+    """What is there after loading stays: collections of garbage look at what requests leave behind, and not at every
+    object of every library. Reading a picture in JSON makes 50,000 lists, and collections that took longer than that.
+    """
     await host.loaded()
-    if (await host.health())["state"] == "ready":
-        imports.tell(path)
+    gc.freeze()
+    if told_imports is not None and (await host.health())["state"] == "ready":
+        imports.tell(told_imports)
 
 
 def _leave_own_folder() -> None:

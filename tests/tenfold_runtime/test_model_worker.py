@@ -68,6 +68,17 @@ def test_a_model_gets_what_its_constructor_names_and_all_its_methods_run(workers
     assert "under secrets in config.yaml" in result["missing"]
 
 
+def test_what_loading_has_made_is_not_looked_at_again_by_the_garbage_collector(workers, predict) -> None:
+    worker = workers.model("""
+        import gc
+        class Model:
+            def load(self): self.made = [[] for _ in range(20000)]
+            def predict(self, x): return [gc.get_freeze_count(), len(gc.get_objects())]
+    """)
+    frozen, watched = predict(worker.ready()).json()
+    assert frozen > 20000 > watched
+
+
 def test_health_tells_who_the_worker_is(workers) -> None:
     worker = workers.model(ECHO, arguments=["--digest", "abc"])
     health = worker.ready().health()

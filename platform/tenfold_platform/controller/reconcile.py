@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.archive import ArchiveError
@@ -277,7 +277,10 @@ class Reconciler:
                 handle = self._handle(next(row for row in look.replicas if row.id == replica_id))
                 self._write(replica_id, state=ReplicaState.STARTING, handle=handle.to_json(), started_at=self._clock())
             case NowLoading(replica_id):
-                self._write(replica_id, state=ReplicaState.LOADING, address=look.observations[replica_id].address)
+                address = look.observations[replica_id].address
+                self._write(
+                    replica_id, ReplicaTable.state == ReplicaState.STARTING, state=ReplicaState.LOADING, address=address
+                )
             case NowReady(replica_id):
                 self._now_ready(look, replica_id)
             case NowFailed(replica_id, reason, stop):
@@ -451,11 +454,10 @@ class Reconciler:
         row = next(row for row in look.replicas if row.id == replica_id)
         self._scheduler.stop(self._handle(row), STOP_GRACE_SECONDS)
 
-    def _write(self, replica_id: UUID, **values: Any) -> None:
+    def _write(self, replica_id: UUID, *conditions: ColumnElement[bool], **values: Any) -> None:
+        """Nothing where the row is gone, or is not as the conditions say any more."""
         with transaction(self._sessions) as session:
-            row = session.get_one(ReplicaTable, replica_id)
-            for name, value in values.items():
-                setattr(row, name, value)
+            session.execute(update(ReplicaTable).where(ReplicaTable.id == replica_id, *conditions).values(**values))
 
     def _note_measurements(self, look: Look) -> None:
         """Keeps what each replica uses now and the most it used; writes only when one of them moved by a little."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -20,6 +20,19 @@ from tenfold_platform.gateway.snapshot import Release, Rows, Snapshot, build_sna
 log = structlog.get_logger(__name__)
 
 OnChange = Callable[[Snapshot], None]
+
+ROWS: Mapping[str, LiteralString] = {
+    "workspaces": queries.WORKSPACES,
+    "members": queries.MEMBERS,
+    "keys": queries.KEYS,
+    "models": queries.MODELS,
+    "versions": queries.VERSIONS,
+    "aliases": queries.ALIASES,
+    "deployments": queries.DEPLOYMENTS,
+    "replicas": queries.REPLICAS,
+    "apps": queries.APPS,
+    "shadows": queries.SHADOWS,
+}
 
 
 class SnapshotLoader:
@@ -117,21 +130,14 @@ class SnapshotLoader:
         """All rows as of one moment, and the bundles of the live releases that were not read before."""
         async with connection.transaction():
             await connection.execute("set transaction isolation level repeatable read, read only")
-            rows = Rows(
-                workspaces=await _all(connection, queries.WORKSPACES),
-                members=await _all(connection, queries.MEMBERS),
-                keys=await _all(connection, queries.KEYS),
-                models=await _all(connection, queries.MODELS),
-                versions=await _all(connection, queries.VERSIONS),
-                aliases=await _all(connection, queries.ALIASES),
-                deployments=await _all(connection, queries.DEPLOYMENTS),
-                replicas=await _all(connection, queries.REPLICAS),
-                apps=await _all(connection, queries.APPS),
-                shadows=await _all(connection, queries.SHADOWS),
-            )
+            async with connection.pipeline():
+                asked = {name: await connection.execute(query) for name, query in ROWS.items()}
+                rows = Rows(**{name: await cursor.fetchall() for name, cursor in asked.items()})
             wanted = _live_releases(rows).keys() - self._releases.keys()
+            if not wanted:
+                return rows, {}
             cursor = await connection.execute(queries.BUNDLES, [list(wanted)])
-            return rows, {row["id"]: row["bundle"] for row in await cursor.fetchall()} if wanted else {}
+            return rows, {row["id"]: row["bundle"] for row in await cursor.fetchall()}
 
     def _keep_releases(self, rows: Rows, bundles: dict[UUID, dict[str, Any]]) -> None:
         live = _live_releases(rows)
@@ -151,8 +157,3 @@ def _read_release(id: UUID, number: int, bundle: dict[str, Any]) -> Release:
     except BundleError as error:
         log.error("gateway.bundle_unreadable", release=str(id), problem=str(error))
         return Release(id, number, None, str(error))
-
-
-async def _all(connection: PgConnection, query: Any) -> list[dict[str, Any]]:
-    cursor = await connection.execute(query)
-    return await cursor.fetchall()
