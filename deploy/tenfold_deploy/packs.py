@@ -14,7 +14,6 @@ A member is a replica like others, with a folder, a handle and an end of its own
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,13 +24,14 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from tenfold_deploy import shim
+from tenfold_deploy.locking import only_one
 from tenfold_deploy.scheduler import (
     ExitStatus,
     Handle,
@@ -190,7 +190,7 @@ class Packs:
 
         Raises SchedulerError `start_failed`.
         """
-        with self._only_one(key) as folder:
+        with only_one(self._folder / key) as folder:
             self._tidy(folder)
             for pack in self._of(folder):
                 if pack.is_alive and pack.takes_members and len(pack.names()) < MOST_MEMBERS:
@@ -239,7 +239,7 @@ class Packs:
     def worker_ended(self, handle: Handle, seen: Observation) -> None:
         """Writes down that a worker's members have ended with it."""
         pack = _pack_of(handle)
-        with self._only_one(pack.folder.parent.name):
+        with only_one(pack.folder.parent):
             active = self._active(pack)
             self._write_end([name for name in active if _until(pack.members / f"{name}.stop") is not None], _stopped())
             names = self._active(pack)
@@ -254,7 +254,7 @@ class Packs:
         """Forgets a member that has ended; with the last one its pack, which is waited for for a moment."""
         pack = _pack_of(handle)
         self._quiet.pop(handle.replica_id, None)
-        with self._only_one(pack.folder.parent.name):
+        with only_one(pack.folder.parent):
             _remove_member(pack, handle.replica_id)
             is_last = not pack.names()
             if is_last and pack.is_alive:
@@ -267,7 +267,7 @@ class Packs:
     def tidy(self) -> None:
         """Removes what starts that were cut off have left, and packs that nobody needs any more."""
         for folder in self._keys():
-            with self._only_one(folder.name):
+            with only_one(folder):
                 self._tidy(folder)
 
     def end_all(self) -> None:
@@ -340,7 +340,7 @@ class Packs:
         """A worker without members ends: what they were is nothing that those to come would find there."""
         if self._active(pack):
             return
-        with self._only_one(pack.folder.parent.name):
+        with only_one(pack.folder.parent):
             if not self._active(pack) and pack.is_alive and not (pack.folder / "stop.json").exists():
                 pack.end()
 
@@ -363,7 +363,7 @@ class Packs:
         deadline = time.monotonic() + _GONE_SECONDS
         while pack.is_alive and time.monotonic() < deadline:
             time.sleep(0.01)
-        with self._only_one(pack.folder.parent.name) as folder:
+        with only_one(pack.folder.parent) as folder:
             self._tidy(folder)
 
     def _keys(self) -> list[Path]:
@@ -375,15 +375,6 @@ class Packs:
             with contextlib.suppress(OSError, ValueError):
                 found.append(Pack(path.parent, json.loads(path.read_text("utf-8"))))
         return found
-
-    @contextlib.contextmanager
-    def _only_one(self, key: str) -> Iterator[Path]:
-        """Of all processes with this state folder."""
-        folder = self._folder / key
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
 
 
 def lines_of(number: int, read: Read, offset: int, limit: int, *, is_over: bool = False) -> LogChunk:

@@ -11,7 +11,6 @@ All of it is in files below one folder, so that restarts lose nothing. Of each k
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -20,12 +19,13 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tenfold_deploy import shim
+from tenfold_deploy.locking import only_one
 from tenfold_runtime.imports import MOST_BYTES
 from tenfold_runtime.zygote import THREADS_STATUS
 
@@ -143,7 +143,7 @@ class Zygotes:
         names = _read_told(told)
         if names is None:
             return
-        with self._only_one(key) as folder:
+        with only_one(self._folder / key) as folder:
             path = folder / "imports.json"
             known = _read_names(path)
             more = list(dict.fromkeys([*(known or ()), *names]))
@@ -206,7 +206,7 @@ class Zygotes:
 
     def _start(self, key: str) -> None:
         try:
-            with self._only_one(key) as folder:
+            with only_one(self._folder / key) as folder:
                 living = [zygote for zygote in self._of(key) if zygote.is_alive]
                 imports = _read_names(folder / "imports.json")
                 if imports is None or any(not zygote.is_outdated for zygote in living):
@@ -272,15 +272,6 @@ class Zygotes:
                         )
                     )
         return found
-
-    @contextlib.contextmanager
-    def _only_one(self, key: str) -> Iterator[Path]:
-        """Of all processes with this state folder."""
-        folder = self._folder / key
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (folder / "lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
 
 
 def _read_told(path: Path) -> list[str] | None:

@@ -393,7 +393,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
   }
   return (
     <Box style={{ overflowX: "auto" }}>
-      <Table horizontalSpacing="lg" verticalSpacing={9}>
+      <Table horizontalSpacing="md" verticalSpacing={9}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>State</Table.Th>
@@ -425,7 +425,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
                   </Text>
                 )}
               </Table.Td>
-              <Table.Td ta="right">
+              <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>
                 {formatSeconds(replica.cold_start_seconds)}
                 {replica.load_seconds !== null && (
                   <Text size="xs" c="dimmed">
@@ -433,7 +433,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
                   </Text>
                 )}
               </Table.Td>
-              <Table.Td ta="right">
+              <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>
                 {formatBytes(replica.memory_bytes)}
                 {replica.peak_memory_bytes !== null && (
                   <Text size="xs" c="dimmed">
