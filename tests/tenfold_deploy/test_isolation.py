@@ -538,30 +538,25 @@ def test_what_is_beside_a_closed_folder_of_the_system_is_there(
 def test_build_commands_may_write_to_their_own_package_only(make_machine: Callable[..., Any], level: Level) -> None:
     machine = make_machine(level)
     config = {"build_commands": ["echo built > made.txt"], "model_class_name": "Model"}
-    root = machine.folder / "data" / "package0" / ".tenfold"
-    root.mkdir(parents=True)
-    (root / "config.json").write_text(json.dumps(config))
     source = """
         import pathlib
         class Model:
             def predict(self, x): return pathlib.Path(__file__).parents[1].joinpath("made.txt").read_text()
     """
-    _, client = machine.running(source)
+    _, client = machine.running(source, files={".tenfold/config.json": json.dumps(config)})
     assert client.request("predict", b"1").json() == "built\n"
 
 
 def test_a_package_with_its_own_server_needs_a_network_of_its_own(make_machine: Callable[..., Any]) -> None:
     config = {"docker_server": {"start_command": "sleep 1000", "server_port": 8000, "predict_endpoint": "/"}}
+    files = {".tenfold/config.json": json.dumps(config)}
     for level in LEVELS:
         machine = make_machine(level)
-        root = machine.folder / "data" / "package0" / ".tenfold"
-        root.mkdir(parents=True)
-        (root / "config.json").write_text(json.dumps(config))
         if level == "strict":
-            assert machine.start("class Model: ...").isolation == Isolation("strict", "none")
+            assert machine.start("class Model: ...", files=files).isolation == Isolation("strict", "none")
         else:
             with pytest.raises(SchedulerError, match="own server") as refused:
-                machine.start("class Model: ...")
+                machine.start("class Model: ...", files=files)
             assert refused.value.code == "start_failed"
 
 

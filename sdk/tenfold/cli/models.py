@@ -418,8 +418,8 @@ def _measured(deployment: Mapping[str, Any]) -> tuple[str, str]:
 
 def _packed_line(deployment: Mapping[str, Any]) -> str:
     """Whether its newest live replica shares a worker; empty where its package does not ask for it."""
-    live = [one for one in deployment.get("replicas") or () if one["ended_at"] is None]
-    newest: Mapping[str, Any] = max(live, key=lambda one: str(one["started_at"] or ""), default={})
+    live = [one for one in deployment.get("replicas") or () if one.get("ended_at") is None]
+    newest: Mapping[str, Any] = max(live, key=lambda one: str(one.get("started_at") or ""), default={})
     others = newest.get("shares_worker_with")
     if others is not None:
         with_whom = f"with {others} other model{'s' if others != 1 else ''}" if others else "with no other model yet"
