@@ -1,8 +1,11 @@
 import "@testing-library/jest-dom/vitest";
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach } from "vitest";
 
 afterEach(cleanup);
+
+// Pages and components come lazily, and the machine may be busy.
+configure({ asyncUtilTimeout: 15_000 });
 
 // What jsdom lacks and Mantine measures with.
 Object.defineProperty(window, "matchMedia", {

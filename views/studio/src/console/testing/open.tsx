@@ -1,11 +1,8 @@
-import { configure, render } from "@testing-library/react";
+import { render } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { createMemoryRouter } from "react-router";
 import { App } from "../App";
 import { routes } from "../routes";
-
-// Pages come lazily, and the machine may be busy.
-configure({ asyncUtilTimeout: 15_000 });
 
 // jsdom has no fonts to wait for; Mantine's growing text areas ask.
 if (!("fonts" in document)) Object.defineProperty(document, "fonts", { value: new EventTarget() });
