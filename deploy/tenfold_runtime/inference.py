@@ -50,7 +50,19 @@ class InferenceAnswer(Answer):
         return {**super().fields(), **more}
 
 
-class Inference(Call):
+class _OneAnswer(Call):
+    """The protocol has no streams, and no responses of one's own."""
+
+    @property
+    def gathers(self) -> bool:
+        return True
+
+    @property
+    def takes_responses(self) -> bool:
+        return False
+
+
+class Inference(_OneAnswer):
     """One request of the protocol on its way through a model, which knows nothing of it.
 
     `with_lists`: the model's input is annotated, so that it gets lists and not arrays.
@@ -65,15 +77,6 @@ class Inference(Call):
         self._with_lists = with_lists
         self._asked: Optional[Asked] = None
         self._is_given = False
-
-    @property
-    def gathers(self) -> bool:
-        """The protocol has no streams."""
-        return True
-
-    @property
-    def takes_responses(self) -> bool:
-        return False
 
     @property
     def size(self) -> int:
@@ -109,20 +112,12 @@ class Inference(Call):
         return _written(said, outputs, asked)
 
 
-class Example(Call):
+class Example(_OneAnswer):
     """The model's own example, predicted to learn what its outputs are."""
 
     def __init__(self, signature: Signature) -> None:
         super().__init__({}, json.dumps(signature.example).encode())
         self._signature = signature
-
-    @property
-    def gathers(self) -> bool:
-        return True
-
-    @property
-    def takes_responses(self) -> bool:
-        return False
 
     def encode(self, result: Any) -> Answer:
         self._signature.learn(outputs_of(result))

@@ -220,12 +220,23 @@ def test_what_is_behind_a_request_is_the_parsers(world, workspace, key, make_wor
     assert len(fed) == 1
 
 
-def test_a_request_in_pieces_is_the_parsers(world, workspace, key, make_worker, connect, fed) -> None:
-    world.served(workspace, make_worker(plain))
-    running, _ = connect()
-    connection = running.raw()
-    caller = Caller(connection)
-    warm(caller, key)
+@pytest.fixture
+def warmed(world, workspace, key, connect):
+    """A gateway, a connection to it over which this worker has answered before, and its caller."""
+
+    def begin(worker):
+        world.served(workspace, worker)
+        running, _ = connect()
+        connection = running.raw()
+        caller = Caller(connection)
+        warm(caller, key)
+        return running, connection, caller
+
+    return begin
+
+
+def test_a_request_in_pieces_is_the_parsers(key, make_worker, fed, warmed) -> None:
+    _, connection, caller = warmed(make_worker(plain))
     fed.clear()
     whole = request(key, b"[1, 2, 3]")
     for piece in (whole[:10], whole[10:-4], whole[-4:]):
@@ -235,14 +246,10 @@ def test_a_request_in_pieces_is_the_parsers(world, workspace, key, make_worker, 
     assert len(fed) == 3
 
 
-def test_a_body_that_looks_like_a_known_request_is_a_body(world, workspace, key, make_worker, connect) -> None:
+def test_a_body_that_looks_like_a_known_request_is_a_body(key, make_worker, warmed) -> None:
     """Its head came with a call that was answered before the body came: the connection only seems to be idle."""
     worker = make_worker(plain)
-    world.served(workspace, worker)
-    running, _ = connect()
-    connection = running.raw()
-    caller = Caller(connection)
-    warm(caller, key)
+    _, connection, caller = warmed(worker)
     inner = request(key, b"[0]")
     outer = request(key, inner)
     connection.sendall(request(key, b"[1]") + outer[: -len(inner)])
@@ -253,13 +260,9 @@ def test_a_body_that_looks_like_a_known_request_is_a_body(world, workspace, key,
     assert [payload for _, payload in worker.requests[2:]] == [b"[1]", inner, b"[2]"]
 
 
-def test_a_header_that_looks_like_a_known_request_is_a_header(world, workspace, key, make_worker, connect) -> None:
+def test_a_header_that_looks_like_a_known_request_is_a_header(key, make_worker, warmed) -> None:
     worker = make_worker(plain)
-    world.served(workspace, worker)
-    running, _ = connect()
-    connection = running.raw()
-    caller = Caller(connection)
-    warm(caller, key)
+    _, connection, caller = warmed(worker)
     connection.sendall(request(key, b"[1]") + b"POST /nowhere HTTP/1.1\r\nX-Other: ")
     assert caller.answer() == (200, b"[1]")
     assert caller.ask(request(key, b"[2]"))[0] == 404
@@ -268,31 +271,21 @@ def test_a_header_that_looks_like_a_known_request_is_a_header(world, workspace, 
 
 
 @pytest.mark.parametrize("between", [b"\r\n", b"\r\n\r\n"])
-def test_empty_lines_between_calls_change_nothing(world, workspace, key, make_worker, connect, between: bytes) -> None:
-    world.served(workspace, make_worker(plain))
-    running, _ = connect()
-    connection = running.raw()
-    caller = Caller(connection)
-    warm(caller, key)
+def test_empty_lines_between_calls_change_nothing(key, make_worker, warmed, between: bytes) -> None:
+    _, connection, caller = warmed(make_worker(plain))
     for number in range(3):
         connection.sendall(between)
         assert caller.ask(request(key, b"[%d]" % number)) == (200, b"[%d]" % number)
 
 
-def test_a_second_call_on_a_connection_that_still_waits_is_answered_after_it(
-    world, workspace, key, make_worker, connect
-) -> None:
+def test_a_second_call_on_a_connection_that_still_waits_is_answered_after_it(key, make_worker, warmed) -> None:
     def behave(worker: Any, header: dict[str, Any], payload: bytes, reply: Any) -> None:
         if payload == b"[1]":
             worker.hold.wait(30)
         reply.ok(payload, places=64, reads_requests=False)
 
     worker = make_worker(behave)
-    world.served(workspace, worker)
-    running, _ = connect()
-    connection = running.raw()
-    caller = Caller(connection)
-    warm(caller, key)
+    running, connection, caller = warmed(worker)
     connection.sendall(request(key, b"[1]"))
     running.wait_for(lambda gateway: gateway.pool.in_flight == 1)
     connection.sendall(request(key, b"[2]"))

@@ -1,7 +1,13 @@
-import { Button, Group, NumberInput, Slider, Stack, Text } from "@mantine/core";
+import { Button, Group, Slider, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { useAction, usePlace } from "../api/queries";
-import { CandidateDialog, type CandidateDialogProps, CandidateSelect, type Candidates } from "./Candidates";
+import {
+  CandidateDialog,
+  type CandidateDialogProps,
+  CandidateSelect,
+  type Candidates,
+  ShareInput,
+} from "./Candidates";
 
 const MARKS = [1, 5, 10, 25, 50];
 
@@ -44,16 +50,7 @@ function CanaryForm({
         </Text>
         <CandidateSelect candidates={candidates} value={version} onChange={setVersion} />
         <Group align="flex-end" gap="lg" pb="lg">
-          <NumberInput
-            label="Share of the calls"
-            suffix=" %"
-            w={150}
-            min={0.1}
-            max={100}
-            decimalScale={1}
-            value={percent}
-            onChange={(value) => setPercent(Number(value) || 0)}
-          />
+          <ShareInput w={150} min={0.1} value={percent} onChange={setPercent} />
           <Slider
             flex={1}
             miw={180}

@@ -1,6 +1,6 @@
-/** What canaries and shadows have in common: the choice of a version to set beside an alias's own. */
+/** What canaries and shadows have in common: the choice of a version to set beside an alias's own, and of a share. */
 
-import { Button, Group, Modal, Select, Stack, Text } from "@mantine/core";
+import { Button, Group, Modal, NumberInput, type NumberInputProps, Select, Stack, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 import { useVersions } from "../api/queries";
 import type { Model, Version } from "../api/types";
@@ -69,6 +69,23 @@ export function CandidateSelect({
       data={candidates.map(option)}
       value={String(value)}
       onChange={(chosen) => chosen && onChange(Number(chosen))}
+    />
+  );
+}
+
+/** The field that takes the share of an alias's calls, in percent. */
+export function ShareInput({
+  onChange,
+  ...props
+}: Omit<NumberInputProps, "onChange"> & { onChange: (percent: number) => void }) {
+  return (
+    <NumberInput
+      label="Share of the calls"
+      suffix=" %"
+      max={100}
+      decimalScale={1}
+      onChange={(value) => onChange(Number(value) || 0)}
+      {...props}
     />
   );
 }

@@ -23,7 +23,13 @@ import { formatNumber, formatSeconds } from "../ui/format";
 import { Section } from "../ui/Page";
 import { Loaded } from "../ui/States";
 import { Ago } from "../ui/Time";
-import { CandidateDialog, type CandidateDialogProps, CandidateSelect, type Candidates } from "./Candidates";
+import {
+  CandidateDialog,
+  type CandidateDialogProps,
+  CandidateSelect,
+  type Candidates,
+  ShareInput,
+} from "./Candidates";
 
 /** Chooses a version that is to get a share of an alias's calls as well. */
 export function ShadowDialog(props: CandidateDialogProps) {
@@ -68,17 +74,7 @@ function ShadowForm({
         </Text>
         <CandidateSelect candidates={candidates} value={version} onChange={setVersion} />
         <Group gap="lg" align="flex-start">
-          <NumberInput
-            label="Share of the calls"
-            description="1 to 100"
-            suffix=" %"
-            w={170}
-            min={1}
-            max={100}
-            decimalScale={1}
-            value={percent}
-            onChange={(value) => setPercent(Number(value) || 0)}
-          />
+          <ShareInput description="1 to 100" w={170} min={1} value={percent} onChange={setPercent} />
           <NumberInput
             label="Tolerance of numbers"
             description="As a share of the larger one"
