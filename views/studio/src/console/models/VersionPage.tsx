@@ -393,7 +393,7 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
   }
   return (
     <Box style={{ overflowX: "auto" }}>
-      <Table horizontalSpacing="md" verticalSpacing={9}>
+      <Table horizontalSpacing="sm" verticalSpacing={9}>
         <Table.Thead>
           <Table.Tr>
             <Table.Th>State</Table.Th>
@@ -425,19 +425,19 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
                   </Text>
                 )}
               </Table.Td>
-              <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>
-                {formatSeconds(replica.cold_start_seconds)}
+              <Table.Td ta="right">
+                <Unbroken>{formatSeconds(replica.cold_start_seconds)}</Unbroken>
                 {replica.load_seconds !== null && (
                   <Text size="xs" c="dimmed">
-                    {formatSeconds(replica.load_seconds)} in load
+                    <Unbroken>{formatSeconds(replica.load_seconds)}</Unbroken> in load
                   </Text>
                 )}
               </Table.Td>
-              <Table.Td ta="right" style={{ whiteSpace: "nowrap" }}>
-                {formatBytes(replica.memory_bytes)}
+              <Table.Td ta="right">
+                <Unbroken>{formatBytes(replica.memory_bytes)}</Unbroken>
                 {replica.peak_memory_bytes !== null && (
                   <Text size="xs" c="dimmed">
-                    at most {formatBytes(replica.peak_memory_bytes)}
+                    at most <Unbroken>{formatBytes(replica.peak_memory_bytes)}</Unbroken>
                   </Text>
                 )}
               </Table.Td>
@@ -452,6 +452,11 @@ function Replicas({ deployment }: { deployment: Deployment | null }) {
       )}
     </Box>
   );
+}
+
+/** A number that stays with its unit. */
+function Unbroken({ children }: { children: string }) {
+  return <span style={{ whiteSpace: "nowrap" }}>{children}</span>;
 }
 
 /** Why it ended, unless that says no more than its state. */
