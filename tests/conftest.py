@@ -1,4 +1,4 @@
-"""The real PostgreSQL and Redis, once for each test process; a fresh, migrated database for each test that asks."""
+"""The real PostgreSQL and Redis, once for each test process; a migrated database to itself for each test that asks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ import hypothesis
 import psycopg
 import pytest
 import redis
+import structlog
+from argon2 import PasswordHasher
 from playwright.sync_api import Browser, sync_playwright
 from psycopg import sql
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_platform import tables
-from tenfold_platform.auth import keys
+from tenfold_platform.auth import keys, secrets
 from tenfold_platform.auth.permissions import Role, Scope
 from tenfold_platform.auth.secrets import hash_password, hash_secret, new_token
 from tenfold_platform.auth.tables import KeyTable, SessionTable, UserTable
 from tenfold_platform.db import make_engine, make_sessions, transaction
-from tenfold_platform.migrations import migrate
 from tenfold_platform.settings import Settings
 from tenfold_platform.up.embedded import free_port
-from tenfold_platform.up.postgres import EmbeddedPostgres
+from tenfold_platform.up.postgres import USER, EmbeddedPostgres
 from tenfold_platform.up.redis import EmbeddedRedis
 from tenfold_platform.workspaces.tables import MembershipTable, WorkspaceTable
 
+from .databases import Databases
 from .installation import installation, new_installation
 
 __all__ = ["installation", "new_installation"]  # fixtures
@@ -45,6 +47,14 @@ hypothesis.settings.register_profile("ci", derandomize=True)
 if "CI" in os.environ:
     hypothesis.settings.load_profile("ci")
 
+# as it is by default, but for rich's picture of an exception with all its variables, which takes seconds
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 FORGETFUL = {
     "fsync": "off",
     "synchronous_commit": "off",
@@ -52,8 +62,8 @@ FORGETFUL = {
     "shared_buffers": "32MB",
     "autovacuum": "off",
     "max_connections": "200",
+    "scram_iterations": "1",
 }
-TEMPLATE = "tenfold_template"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_ARGUMENTS = [
     "--headless",
@@ -91,6 +101,9 @@ LONGEST = (
     "tests/zoo/",
     "tenfold_runtime/",
     "tenfold_deploy/",
+    "tenfold_platform/routing/",
+    "tenfold_platform/gateway/",
+    "tenfold_platform/up/",
 )
 
 numbers = itertools.count(1)
@@ -132,6 +145,14 @@ class ManualClock:
         self.now += timedelta(**by)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Argon2 at its least cost: nobody guesses at a test's passwords. Processes that tests start keep the real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
 @pytest.fixture(scope="session")
 def servers_dir() -> Iterator[Path]:
     """Not pytest's own: PostgreSQL's user must be able to enter it when the tests run as root."""
@@ -154,31 +175,45 @@ def postgres_server(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
     """One for the whole session. A test that wants to break it starts its own."""
     server = EmbeddedPostgres(servers_dir / "postgres", free_port(), configuration=FORGETFUL)
     server.start()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        # the same password, but no longer with 4096 rounds of hashing on both sides of each connection
+        user, password = sql.Identifier(USER), sql.Literal(server.password)
+        connection.execute(sql.SQL("alter role {} password {}").format(user, password))
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def database_template(postgres_server: EmbeddedPostgres) -> str:
-    """The name of a migrated database, to be cloned."""
-    _administer(postgres_server, sql.SQL("create database {}").format(sql.Identifier(TEMPLATE)))
-    migrate(_url(postgres_server, TEMPLATE))
-    return TEMPLATE
+def databases(postgres_server: EmbeddedPostgres) -> Iterator[Databases]:
+    databases = Databases(postgres_server)
+    databases.make_template()
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    yield from _database(postgres_server, "template1")
+def empty_database_url(databases: Databases) -> Iterator[str]:
+    with databases.lend_empty() as url:
+        yield url
 
 
 @pytest.fixture
-def database_url(postgres_server: EmbeddedPostgres, database_template: str) -> Iterator[str]:
-    yield from _database(postgres_server, database_template)
+def database_url(databases: Databases) -> Iterator[str]:
+    """A migrated one that nobody has written to."""
+    with databases.lend() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def engines() -> dict[str, Engine]:
+    """By address: an engine knows how the statements that it has met are written."""
+    return {}
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = make_engine(database_url, application_name="tests")
+def engine(database_url: str, engines: dict[str, Engine]) -> Iterator[Engine]:
+    engine = engines.get(database_url) or make_engine(database_url, application_name="tests")
+    engines[database_url] = engine
     yield engine
     engine.dispose()
 
@@ -321,24 +356,3 @@ def make_session(sessions: sessionmaker[Session], clock: ManualClock) -> Callabl
         return token
 
     return make
-
-
-def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
-    name = f"test_{next(numbers)}"
-    _administer(
-        server,
-        sql.SQL("create database {} template {} strategy file_copy").format(
-            sql.Identifier(name), sql.Identifier(template)
-        ),
-    )
-    yield _url(server, name)
-    _administer(server, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-def _administer(server: EmbeddedPostgres, statement: sql.Composed) -> None:
-    with psycopg.connect(_url(server, "postgres"), autocommit=True) as connection:
-        connection.execute(statement)
-
-
-def _url(server: EmbeddedPostgres, database: str) -> str:
-    return f"{server.url.rpartition('/')[0]}/{database}"

@@ -27,6 +27,18 @@ WHEELS = Path.home() / ".cache" / "uv"
 ROOT = Path(__file__).resolve().parents[1]
 TENFOLD = Path(sys.executable).with_name("tenfold")
 START_SECONDS = 120
+TLS = httpx.create_ssl_context()  # one for all: to read the certificates takes longer than a request
+
+# what the shared installation is set to, each for one file's tests and out of the way of the others': one more
+# installation is one more start, and five more processes beside everything that follows
+QUEUE_LENGTH = 100
+LARGEST_PACKAGE = 2 * 1024**3
+FETCHED_FROM = "127.0.0.1"  # what the operator lets the platform fetch from
+SHARED_SETTINGS = {
+    "TENFOLD_QUEUE_LENGTH": str(QUEUE_LENGTH),
+    "TENFOLD_MAX_PACKAGE_BYTES": str(LARGEST_PACKAGE),
+    "TENFOLD_EGRESS_ALLOW": FETCHED_FROM,
+}
 
 
 @dataclass
@@ -50,7 +62,8 @@ class Installation:
         own = {"TENFOLD_CREDENTIALS": str(self.folder / "credentials.json"), "NO_COLOR": "1"}
         own |= {"TENFOLD_COMPILE_MODELS": "false"}  # but where a test is about it: it would replace replicas meanwhile
         own |= {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(WHEELS))}  # shared, or each would download anew
-        return {**os.environ, **own, **self.variables}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return {**kept, **own, **self.variables}
 
     def start(self) -> None:
         with self.output.open("wb") as log:
@@ -97,6 +110,7 @@ class Installation:
             base_url=f"{self.profile['url']}/api/v1/workspaces/{workspace}",
             headers={"Authorization": f"Bearer {key or self.profile['key']}"},
             timeout=60,
+            verify=TLS,
         )
 
     def client(self) -> Client:
@@ -146,7 +160,7 @@ def new_installation() -> Iterator[Callable[[], Installation]]:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """One for all tests that do not break it."""
-    with running() as installation:
+    with running(**SHARED_SETTINGS) as installation:
         yield installation
 
 

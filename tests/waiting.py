@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+LONGEST_PAUSE_SECONDS = 0.25
+
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60, every: float = 0.05) -> Any:
-    """The condition's first truthy value. Fails when there is none in time."""
-    deadline = time.monotonic() + seconds
+    """The condition's first truthy value. Fails when there is none in time.
+
+    It looks less often the longer it takes: a look may cost those that are waited for some of their time.
+    """
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"{condition} was not met within {seconds} s"
-        time.sleep(every)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"{condition} was not met within {seconds} s"
+        time.sleep(max(every, min(waited / 10, LONGEST_PAUSE_SECONDS)))

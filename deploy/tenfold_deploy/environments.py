@@ -43,6 +43,8 @@ from urllib.parse import unquote, urlsplit
 import uv
 
 from tenfold_deploy import bytecode, index_relay, shim
+from tenfold_deploy.bytecode_store import BytecodeStore, open_store
+from tenfold_deploy.isolation import confinement
 from tenfold_deploy.isolation.builds import BuildSandbox, build_sandbox, in_sandbox
 from tenfold_deploy.scheduler import Level
 
@@ -214,12 +216,13 @@ def compile_rest(destination: Path, tools: Tools = Tools(), *, timeout_seconds: 
     Of several that are asked to, one does it and the others return at once. That the environment is gone is no error.
     """
     try:
-        version = json.loads((destination / MARKER).read_text())["python"]
+        marker = json.loads((destination / MARKER).read_text())
         with _kept_in_place(destination) as folder:
             if folder is None or is_compiled(destination):
                 return is_compiled(destination)
-            python = find_python(".".join(version.split(".")[:2]), tools)
-            if not _compile_packages(destination, destination, python, tools, timeout_seconds, niceness=19):
+            python = find_python(".".join(marker["python"].split(".")[:2]), tools)
+            anew = marker.get("anew", False)
+            if not _compile_packages(destination, python, tools, timeout_seconds, anew=anew, niceness=19):
                 return False
             os.close(os.open(BYTECODE_MARKER, os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=folder))
             return True
@@ -615,12 +618,12 @@ def _build_beside(lock: Lock, destination: Path, on_log: OnLog, deadline: float,
                 run(command, growing)
             before = time.monotonic()
             seconds = min(_BYTECODE_SECONDS, deadline - before)
-            is_complete = _compile_packages(growing, destination, python, tools, seconds)
+            is_complete = _compile_packages(growing, python, tools, seconds, anew=anew)
             rest = "" if is_complete else "; the rest follows while it is in use"
             on_log(f"Compiled for {time.monotonic() - before:.1f} s{rest}")
         if is_complete:
             (growing / BYTECODE_MARKER).touch()
-        _write_marker(growing / MARKER, lock, python)
+        _write_marker(growing / MARKER, lock, python, anew=anew)
         _put_in_place(growing, destination)
     finally:
         shim.remove(str(growing))
@@ -794,38 +797,67 @@ _LAST_FILE_SECONDS: Final = 20.0
 
 
 def _compile_packages(
-    folder: Path, final: Path, python: Interpreter, tools: Tools, seconds: float, *, niceness: int = 0
+    folder: Path, python: Interpreter, tools: Tools, seconds: float, *, anew: bool, niceness: int = 0
 ) -> bool:
-    """Makes bytecode in `folder`, which is or will be `final`, until the time is over. Whether it is complete.
+    """Makes bytecode in `folder` until the time is over. Whether it is complete. `anew` takes none from the store.
 
     Runs the interpreter that the environment stands on, without `site`: nothing of the environment. What a source text
     does to the compiler stays in the sandbox, where there is one.
     """
+    store = open_store(wheel_cache(tools))
+    read = [Path(bytecode.__file__), Path(confinement.__file__)]
+    stored = "" if anew or not store.folder.is_dir() else str(store.folder)
+    read += [store.folder] if stored else []
     processes = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     for packages in folder.glob("lib/python3*/site-packages"):
-        script, place = Path(bytecode.__file__), final / packages.relative_to(folder)
-        command = [str(python.path), "-I", "-S", str(script), str(place), str(processes), str(seconds), str(niceness)]
+        results, theirs = os.pipe()
+        command = [str(python.path), "-I", "-S", bytecode.__file__, str(processes), str(seconds), str(niceness)]
+        command += [stored, str(theirs), confinement.__file__]
         given = b""
-        if tools.isolation == "strict":
-            hidden = tools.wheel_cache or packages
-            command, given = in_sandbox(command, python=python.path, read=[script], folder=packages, hidden=hidden)
-        process = subprocess.Popen(
-            command,
-            cwd=packages,
-            env={},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            process.communicate(given, seconds + _LAST_FILE_SECONDS)
-        except subprocess.TimeoutExpired:
+        with open(results, "rb"):
+            with open(theirs, "wb"):
+                if tools.isolation == "strict":
+                    hidden = tools.wheel_cache or packages
+                    command, given = in_sandbox(command, python=python.path, read=read, folder=packages, hidden=hidden)
+                process = _start(command, packages, theirs)
+            ended = _compiled(process, given, store, results, time.monotonic() + seconds + _LAST_FILE_SECONDS)
+        if not ended:
+            return False
+    store.drop_unused()
+    return True
+
+
+def _start(command: list[str], folder: Path, results: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[results],
+        start_new_session=True,
+    )
+
+
+def _compiled(
+    process: subprocess.Popen[bytes], given: bytes, store: BytecodeStore, results: int, deadline: float
+) -> bool:
+    """Whether the compilers came to their end. What they make goes to the store meanwhile."""
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(given)
+        store.receive(results, deadline)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(max(0.0, deadline - time.monotonic())) == 0
+        return False
+    except ValueError:  # no results
+        return False
+    finally:
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        if process.returncode != 0:
-            return False
-    return True
 
 
 @contextmanager
@@ -908,8 +940,8 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(done == 0)
 
 
-def _write_marker(path: Path, lock: Lock, python: Interpreter) -> None:
-    marker = {"lock": lock.digest, "python": python.version, "built_at": time.time()}
+def _write_marker(path: Path, lock: Lock, python: Interpreter, *, anew: bool) -> None:
+    marker = {"lock": lock.digest, "python": python.version, "built_at": time.time(), "anew": anew}
     with path.open("w") as file:
         json.dump(marker, file)
         file.flush()
@@ -1140,6 +1172,8 @@ def wheel_cache(tools: Tools) -> Path:
 
 def prune_wheel_cache(tools: Tools, *, everything: bool = False, timeout_seconds: float = 300.0) -> None:
     """Drop what no longer serves a purpose from uv's cache, or all of it. Environments keep their files.
+
+    The stored bytecode goes in both cases: uv drops what it does not know.
 
     Waits for builds that use it. Raises EnvironmentFailed.
     """

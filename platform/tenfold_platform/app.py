@@ -60,23 +60,28 @@ ROUTERS: tuple[Router, ...] = (
 
 log = get_logger("tenfold.api")
 
-__all__ = ["create_app", "tables"]  # tables: the whole schema must be known before the first query
+# tables: the whole schema must be known before the first query
+__all__ = ["assemble", "create_app", "make_services", "tables"]
 
 
 def create_app(
     settings: Settings, *, clock: Clock = utc_now, engine: Engine | None = None, routers: Sequence[Router] = ROUTERS
 ) -> FastAPI:
     """Raises UndeclaredPermission when a route does not say who may use it."""
-    own_engine = engine or make_engine(settings.database_url.get_secret_value(), application_name="tenfold-api")
+    app = assemble(routers)
+    app.state.services = make_services(settings, clock=clock, engine=engine)
+    return app
+
+
+def make_services(settings: Settings, *, clock: Clock = utc_now, engine: Engine | None = None) -> Services:
+    """What an application needs beside its routes. Connects to nothing yet."""
+    engine = engine or make_engine(settings.database_url.get_secret_value(), application_name="tenfold-api")
     limiter = RateLimiter(settings.redis_url.get_secret_value())
+    return Services(settings=settings, engine=engine, sessions=make_sessions(engine), clock=clock, limiter=limiter)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        limiter.close()
-        if engine is None:
-            own_engine.dispose()
 
+def assemble(routers: Sequence[Router] = ROUTERS) -> FastAPI:
+    """An application that answers once `state.services` is set. Raises UndeclaredPermission as create_app does."""
     app = FastAPI(
         title="Tenfold",
         version=version("tenfold"),
@@ -84,9 +89,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan,
+        lifespan=_lifespan,
     )
-    app.state.services = Services(settings=settings, sessions=make_sessions(own_engine), clock=clock, limiter=limiter)
     for router in routers:
         app.include_router(router, prefix=API)
     app.include_router(system.probe_router)
@@ -127,6 +131,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             _describe_operation(operation, rights[operation["operationId"]])
     return document
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    services: Services = app.state.services
+    services.close()
 
 
 def _describe_operation(operation: dict[str, Any], allow: Allow | None) -> None:

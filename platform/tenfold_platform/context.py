@@ -15,8 +15,6 @@ a 500.
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,34 +24,38 @@ from uuid import UUID
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel
-from sqlalchemy import Select
-from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_platform.auth.limits import RateLimiter
 from tenfold_platform.auth.principal import Principal
 from tenfold_platform.clock import Clock
 from tenfold_platform.db import transaction
-from tenfold_platform.errors import InvalidInput
 from tenfold_platform.idempotency import service as idempotency
 from tenfold_platform.idempotency.service import RepeatableRequest
+from tenfold_platform.paging import PageRequest
 from tenfold_platform.settings import Settings
 from tenfold_platform.workspaces.tables import WorkspaceTable
 
 MAX_OPEN_TRANSACTIONS = 16  # of 40 threads and 20 connections; the rest are for credentials and streams
 
 T = TypeVar("T")
-Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What an application has once: made by create_app, found by every request."""
+    """What an application has once: made by app.make_services, found by every request."""
 
     settings: Settings
+    engine: Engine
     sessions: sessionmaker[Session]
     clock: Clock
     limiter: RateLimiter
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_OPEN_TRANSACTIONS))
+
+    def close(self) -> None:
+        self.limiter.close()
+        self.engine.dispose()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,16 +209,6 @@ class Page(BaseModel, Generic[T]):
     next_cursor: str | None = None
 
 
-@dataclass(frozen=True)
-class PageRequest:
-    cursor: str | None
-    limit: int
-
-    def after(self) -> list[Any] | None:
-        """What the cursor holds; None on the first page."""
-        return None if self.cursor is None else decode_cursor(self.cursor)
-
-
 def _page(
     cursor: Annotated[str | None, Query(max_length=2000)] = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> PageRequest:
@@ -224,58 +216,3 @@ def _page(
 
 
 PageParams = Annotated[PageRequest, Depends(_page)]
-
-
-def encode_cursor(*values: str | int | UUID | datetime) -> str:
-    plain = [
-        value.isoformat() if isinstance(value, datetime) else value if isinstance(value, int) else str(value)
-        for value in values
-    ]
-    return base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> list[Any]:
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
-        values = None
-    if not isinstance(values, list) or not all(isinstance(value, str | int) for value in values):
-        raise bad_cursor()
-    return values
-
-
-def bad_cursor() -> InvalidInput:
-    return InvalidInput(
-        "The cursor is not one that this list gave out.",
-        details=[{"path": "cursor", "message": "not a cursor of this list", "hint": "Leave it out to begin again."}],
-    )
-
-
-def paginate(
-    session: Session,
-    query: Select[Row],
-    page: PageRequest,
-    *,
-    by: InstrumentedAttribute[Any],
-    descending: bool = False,
-) -> tuple[list[Row], str | None]:
-    """One page of `query` in the order of one unique column (an id, or a name within its workspace)."""
-    after = page.after()
-    if after is not None:
-        value = _cursor_value(after, by)
-        query = query.where(by < value if descending else by > value)
-    query = query.order_by(by.desc() if descending else by.asc()).limit(page.limit + 1)
-    rows = list(session.scalars(query))
-    if len(rows) <= page.limit:
-        return rows, None
-    rows = rows[: page.limit]
-    return rows, encode_cursor(getattr(rows[-1], by.key))
-
-
-def _cursor_value(after: list[Any], by: InstrumentedAttribute[Any]) -> Any:
-    kind = by.type.python_type
-    try:
-        (value,) = after
-        return datetime.fromisoformat(value) if kind is datetime else kind(value)
-    except (ValueError, TypeError, AttributeError):
-        raise bad_cursor() from None

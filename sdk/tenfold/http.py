@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, cast
 
 import httpx
@@ -58,6 +60,7 @@ class Http:
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"tenfold-python/{version('tenfold')}"},
             timeout=TIMEOUT,
             transport=transport,
+            verify=_tls(),
             follow_redirects=False,
         )
 
@@ -187,6 +190,12 @@ def read_events(lines: Iterator[str]) -> Iterator[Event]:
                 data.append(value)
             case "id":
                 event_id = value
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One for all clients: to read the certificates takes longer than a request."""
+    return httpx.create_ssl_context()
 
 
 def _why(error: Exception) -> str:

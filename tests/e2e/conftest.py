@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from rich.console import Console
 
 import tenfold
@@ -26,6 +26,8 @@ SCREENSHOTS = ROOT / "test-output" / "screenshots"
 
 Deploy = Callable[..., Model]
 
+expect.set_options(timeout=60_000)  # not the usual five seconds: a loaded machine takes its time
+
 
 @pytest.fixture(scope="module")
 def platform(installation: Installation) -> Installation:
@@ -40,17 +42,24 @@ def client(platform: Installation) -> Iterator[Client]:
 
 
 @pytest.fixture
-def deploy(client: Client, tmp_path: Path) -> Deploy:
-    """`deploy(code, name, config="", **options)`: a package with this code, deployed. Nothing is installed for it."""
+def deploy(client: Client, tmp_path: Path) -> Iterator[Deploy]:
+    """`deploy(code, name, config="", **options)`: a package with this code, deployed, and deleted after the test.
+
+    Nothing is installed for it.
+    """
+    names: set[str] = set()
 
     def run(code: str, name: str, config: str = "", **options: Any) -> Model:
+        names.add(name)
         root = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
         (root / "model").mkdir(parents=True)
         (root / "model" / "model.py").write_text(code)
         (root / "config.yaml").write_text(f"model_metadata: {{tenfold: {{}}}}\n{config}")
         return tenfold.deploy(root, name, client=client, progress=quiet(), **options)
 
-    return run
+    yield run
+    for name in names & {model["name"] for model in client.models()}:
+        client.model(name).delete()
 
 
 def quiet() -> PlainProgress:
@@ -61,7 +70,7 @@ def quiet() -> PlainProgress:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh profile. What the page complains about in its console fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from ..installation import TLS
 from .conftest import Installation, wait_for
 from .test_hostile_models import GOOD, deploy
 
@@ -75,7 +76,7 @@ def test_each_process_killed_in_turn(new_installation: Callable[[], Installation
         while not stop.is_set():
             number += 1
             try:
-                answer = httpx.post(url, json={"x": number}, headers=headers, timeout=30)
+                answer = httpx.post(url, json={"x": number}, headers=headers, timeout=30, verify=TLS)
             except httpx.HTTPError:
                 time.sleep(0.05)
                 continue

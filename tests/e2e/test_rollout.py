@@ -18,12 +18,11 @@ from tenfold.client import Client
 from tenfold.errors import Conflict, DeployFailed, ModelFailed
 from tenfold.models import Model
 
-from ..installation import running
+from ..installation import FETCHED_FROM, TLS
 from .conftest import Deploy, Installation, quiet, wait_for
 
 pytestmark = pytest.mark.e2e
 
-ALLOWED = "127.0.0.1"  # what the operator lets the platform fetch from
 FORBIDDEN = "127.0.0.2"
 PLANTED = "planted-91c7-in-a-secret"
 PATIENCE_SECONDS = 60
@@ -73,12 +72,6 @@ class Model:
             raise ValueError("it was " + self.secrets["HUB_TOKEN"])
         return len(self.secrets["HUB_TOKEN"])
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Installation]:
-    with running(TENFOLD_EGRESS_ALLOW=ALLOWED) as installation:
-        yield installation
 
 
 @pytest.fixture
@@ -199,7 +192,7 @@ def _running(installation: Installation) -> int:
 
 def _metric(installation: Installation, beginning: str) -> int:
     """The sum over its labels."""
-    told = httpx.get(f"{installation.profile['gateway_url']}/metrics", timeout=PATIENCE_SECONDS).text
+    told = httpx.get(f"{installation.profile['gateway_url']}/metrics", timeout=PATIENCE_SECONDS, verify=TLS).text
     return sum(int(float(line.rpartition(" ")[2])) for line in told.splitlines() if line.startswith(beginning))
 
 
@@ -316,7 +309,7 @@ def external(address: str) -> str:
 
 
 def test_external_data_is_fetched_from_where_the_operator_allows_it(deploy: Deploy, file_server: int) -> None:
-    address = f"http://{ALLOWED}:{file_server}/words.txt"
+    address = f"http://{FETCHED_FROM}:{file_server}/words.txt"
     model = deploy(FETCHED, "fetched", external(address))
     assert model.predict({}) == ["three", "small", "words"]
     (version,) = model.versions()
@@ -325,7 +318,9 @@ def test_external_data_is_fetched_from_where_the_operator_allows_it(deploy: Depl
     assert [one["state"] for one in version["stages"] if one["name"] == "fetch"] == ["done"]
 
 
-@pytest.mark.parametrize("address", [f"http://{FORBIDDEN}:{{port}}/words.txt", f"http://{ALLOWED}:{{port}}/elsewhere"])
+@pytest.mark.parametrize(
+    "address", [f"http://{FORBIDDEN}:{{port}}/words.txt", f"http://{FETCHED_FROM}:{{port}}/elsewhere"]
+)
 def test_external_data_is_fetched_from_nowhere_else(
     deploy: Deploy, file_server: int, client: Client, address: str
 ) -> None:
@@ -342,7 +337,7 @@ def test_external_data_is_fetched_from_nowhere_else(
 
 def test_external_data_that_is_not_there(deploy: Deploy, file_server: int) -> None:
     with pytest.raises(DeployFailed, match=r"data/words\.txt: http://127\.0\.0\.1:\d+/other answered 404") as refused:
-        deploy(FETCHED, "gone", external(f"http://{ALLOWED}:{file_server}/other"))
+        deploy(FETCHED, "gone", external(f"http://{FETCHED_FROM}:{file_server}/other"))
     assert refused.value.hint == "Is the address right?"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import httpx
@@ -39,16 +40,8 @@ class Model:
 
 
 @pytest.fixture
-def deploy(deploy: Deploy) -> Iterator[Deploy]:
-    made: list[Model] = []
-
-    def run(code: str, name: str, **options: Any) -> Model:
-        made.append(deploy(code, name, app=False, **options))
-        return made[-1]
-
-    yield run
-    for model in made:
-        model.delete()
+def deploy(deploy: Deploy) -> Deploy:
+    return partial(deploy, app=False)
 
 
 def replicas(model: Model) -> list[dict[str, Any]]:

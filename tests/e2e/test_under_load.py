@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tenfold.client import Client
 from tenfold.models import Model
 
-from ..installation import running
+from ..installation import QUEUE_LENGTH, TLS
 from .conftest import ROOT, Deploy, Installation, wait_for
 from .test_studio import sign_in
 
@@ -36,7 +36,6 @@ ROLLBACKS = 5
 PER_SECOND = 50
 PATIENCE_SECONDS = 120
 CALLERS = 1000
-QUEUE_LENGTH = 100
 MOST_SLOTS = 8  # what a replica works on, and a few more for it to go on with
 SLOW_SECONDS = 0.05
 ALONE_SECONDS = 6.0
@@ -58,12 +57,6 @@ class Model:
         time.sleep({seconds})
         return inputs
 """
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Installation]:
-    with running(TENFOLD_QUEUE_LENGTH=str(QUEUE_LENGTH)) as installation:
-        yield installation
 
 
 @dataclass(frozen=True)
@@ -367,7 +360,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 def gauge(platform: Installation, name: str, *, model: str) -> float:
     """One of the gateway's numbers about a model's first version; 0 as long as there is none."""
-    for family in text_string_to_metric_families(httpx.get(f"{platform.gateway}/metrics", timeout=60).text):
+    for family in text_string_to_metric_families(httpx.get(f"{platform.gateway}/metrics", timeout=60, verify=TLS).text):
         for sample in family.samples:
             if sample.name == name and sample.labels["model"] == model:
                 return float(sample.value)

@@ -27,13 +27,12 @@ from tenfold.credentials import Profile
 from tenfold.errors import DeployFailed, TenfoldError, problem_line
 from tenfold.progress import PlainProgress
 
-from ..installation import running
+from ..installation import TLS, running
 from .conftest import ROOT, Installation, wait_for
 
 pytestmark = pytest.mark.e2e
 
 PAGE = ROOT / "docs" / "reference" / "deploy-problems.md"
-LARGEST_PACKAGE = 2 * 1024**3
 NOTEBOOK = """
 import threading
 
@@ -198,7 +197,7 @@ class _Counted(httpx.HTTPTransport):
     """Notes what leaves this machine."""
 
     def __init__(self, requests: list[str]) -> None:
-        super().__init__()
+        super().__init__(verify=TLS)
         self._requests = requests
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -502,12 +501,6 @@ def _(desk: Desk, name: str) -> object:
 
 HEADINGS = ("On your machine", "Before there is a version", "When it comes to life")
 ROWS = [row for heading in HEADINGS for row in rows_of(heading)]
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[Installation]:
-    with running(TENFOLD_MAX_PACKAGE_BYTES=str(LARGEST_PACKAGE)) as installation:
-        yield installation
 
 
 @pytest.fixture

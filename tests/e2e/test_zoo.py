@@ -83,7 +83,7 @@ SENSIBLE: dict[str, Callable[[Any], bool]] = {
 @pytest.fixture(scope="module")
 def studio(browser: Browser, installation: Installation) -> Iterator[tuple[Page, str]]:
     """Somebody who signed in, and the address of the workspace's rooms."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     yield page, sign_in(page, installation)
     context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -137,6 +138,14 @@ def test_the_two_commands_that_readers_need_come_first() -> None:
     opening = (ROOT / "README.md").read_text()[:400]
     assert opening.index("./dev up") < opening.index("./dev test")
     assert (ROOT / "dev").stat().st_mode & 0o111
+
+
+def test_what_needs_a_browser_or_an_installation_lies_where_dev_looks() -> None:
+    folders = runpy.run_path(str(ROOT / "dev"))["E2E"]
+    mark = "mark." + "e2e"  # in two parts, so that this file does not hold it
+    marked = [path for path in (ROOT / "tests").rglob("*.py") if mark in path.read_text()]
+    assert marked
+    assert [path for path in marked if not any(path.is_relative_to(ROOT / folder) for folder in folders)] == []
 
 
 def test_the_openapi_document_is_fresh() -> None:

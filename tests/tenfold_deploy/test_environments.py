@@ -1,10 +1,8 @@
 """Environments from a local folder of wheels: resolved, locked, built once, and refused with a reason."""
 
 import hashlib
-import importlib.util
 import io
 import json
-import marshal
 import os
 import shutil
 import subprocess
@@ -18,7 +16,6 @@ import pytest
 import uv
 
 from tenfold_deploy import environments
-from tenfold_deploy.bytecode import Order, imported
 from tenfold_deploy.environments import (
     EnvironmentFailed,
     EnvironmentSpec,
@@ -35,7 +32,6 @@ from tenfold_deploy.environments import (
     installable_pythons,
     installed,
     is_built,
-    is_compiled,
     look_around,
     own_python_version,
     prune_wheel_cache,
@@ -460,76 +456,6 @@ def test_a_place_with_something_else_is_not_touched(tmp_path: Path) -> None:
     assert is_built(built, locked())
 
 
-# --- bytecode ---
-
-PACKAGE = {
-    "deep/__init__.py": "from .near import (\n    one,\n    two,\n)\n",
-    "deep/near.py": "one = two = 1\n",
-    "deep/far/__init__.py": "",
-    "deep/broken.py": "def (\n",
-    "deep/endless.py": f"x = {'-' * 100_000}1\n",
-    "deep/tests/__init__.py": "",
-    "tests/__init__.py": "",
-    "deep-path.pth": "import sys; open('/nowhere/ran', 'w')\n",
-}
-
-
-def bytecode_of(environment: Path) -> dict[str, Path]:
-    found = environment.glob("lib/python3*/site-packages/**/*.pyc")
-    return {importlib.util.source_from_cache(str(path)).partition("site-packages/")[2]: path for path in found}
-
-
-def test_packages_are_compiled_when_they_are_built(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
-    add_wheel("deep", "1.0", more=PACKAGE)
-    destination = tmp_path / "environment"
-    log: list[str] = []
-
-    built = build(locked("deep"), destination, on_log=log.append)
-
-    found = bytecode_of(destination)
-    assert set(found) == {*("deep.py", "tests/__init__.py", "deep/__init__.py", "deep/near.py", "deep/far/__init__.py")}
-    assert is_compiled(destination)
-    assert any(line.startswith("Compiled for ") for line in log)
-    for name, path in found.items():
-        source = Path(importlib.util.source_from_cache(str(path)))
-        content = path.read_bytes()
-        assert content[:4] == importlib.util.MAGIC_NUMBER
-        assert content[4:8] == bytes(4)
-        assert int.from_bytes(content[8:12], "little") == int(source.stat().st_mtime)
-        assert marshal.loads(content[16:]).co_filename == str(source)
-        assert source == next(destination.glob("lib/python3*/site-packages")) / name
-    assert not list((tmp_path / "cache").rglob("*.pyc"))
-    question = [built.python, "-I", "-v", "-c", "import deep.near"]
-    told = subprocess.run(question, capture_output=True, text=True).stderr
-    assert f"# code object from {str(found['deep/near.py'])!r}" in told
-
-
-def test_what_a_build_has_no_time_to_compile_is_compiled_later(
-    index: Path, add_wheel: AddWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(environments, "_BYTECODE_SECONDS", -1.0)
-    add_wheel("deep", "1.0", more=PACKAGE)
-    lock, destination = locked("deep"), tmp_path / "environment"
-    build(lock, destination, on_log=quiet)
-    assert bytecode_of(destination) == {}
-    assert not is_compiled(destination)
-    size = disk_usage(destination)
-
-    assert compile_rest(destination)
-    assert len(bytecode_of(destination)) == 5
-    assert is_compiled(destination)
-    assert disk_usage(destination) > size
-    times = {name: path.stat().st_mtime_ns for name, path in bytecode_of(destination).items()}
-    assert compile_rest(destination)
-    (destination / environments.BYTECODE_MARKER).unlink()
-    assert compile_rest(destination)
-    assert {name: path.stat().st_mtime_ns for name, path in bytecode_of(destination).items()} == times
-
-    build(lock, destination, on_log=quiet, anew=True)
-    assert not is_compiled(destination)
-    assert not compile_rest(tmp_path / "gone")
-
-
 def test_what_is_being_compiled_is_not_removed(index: Path, add_wheel: AddWheel, tmp_path: Path) -> None:
     destination = tmp_path / "one"
     build(locked(), destination, on_log=quiet)
@@ -539,29 +465,6 @@ def test_what_is_being_compiled_is_not_removed(index: Path, add_wheel: AddWheel,
         assert not compile_rest(destination / "nothing")
     assert remove(destination, unless=lambda: False)
     assert not destination.exists()
-
-
-def test_what_is_imported_first_is_compiled_first() -> None:
-    files = ["a.py", "b/__init__.py", "b/c.py", "b/d/__init__.py", "b/d/e.py", "b/d/z/f.py", "b/d/z/__init__.py"]
-    order = Order(files)
-    assert [order.pop(), order.pop()] == ["a.py", "b/__init__.py"]
-    order.learn(imported(b"import os, sys\nfrom .d.z import f as g  # and more\n", "b/__init__.py"))
-    assert [order.pop() for _ in range(3)] == ["b/d/__init__.py", "b/d/z/__init__.py", "b/d/z/f.py"]
-    assert [order.pop() for _ in range(3)] == ["b/c.py", "b/d/e.py", None]
-
-
-@pytest.mark.parametrize(
-    ("line", "modules"),
-    [
-        ("import a.b as c, d", ["a.b", "d"]),
-        ("from . import x, y as z", ["p.q", "p.q.x", "p.q.y"]),
-        ("from ..r import (  # why\n  s,\n  t\n)", ["p.r", "p.r.s", "p.r.t"]),
-        ("from a import *", ["a", "a.*"]),
-        ("    import inside", []),
-    ],
-)
-def test_imports_are_told_from_how_lines_begin(line: str, modules: list[str]) -> None:
-    assert imported(f"x = 1\n{line}\n".encode(), "p/q/module.py") == modules
 
 
 # --- hostile builds ---

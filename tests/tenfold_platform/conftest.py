@@ -12,11 +12,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
-from tenfold_platform.app import create_app
+from tenfold_platform.app import assemble, make_services
 from tenfold_platform.auth.cookies import cookie_name
 from tenfold_platform.auth.tables import UserTable
 from tenfold_platform.clock import Clock
-from tenfold_platform.context import Services
 from tenfold_platform.settings import Settings
 
 
@@ -63,12 +62,18 @@ def app_loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+@pytest.fixture(scope="session")
+def assembled() -> FastAPI:
+    """The application without its services: all its routes take a while to put together."""
+    return assemble()
+
+
 @pytest.fixture
-def app(settings: Settings, engine: Engine, clock: Clock) -> Iterator[FastAPI]:
-    app = create_app(settings, clock=clock, engine=engine)
-    yield app
-    services: Services = app.state.services
-    services.limiter.close()
+def app(assembled: FastAPI, settings: Settings, engine: Engine, clock: Clock) -> Iterator[FastAPI]:
+    services = make_services(settings, clock=clock, engine=engine)
+    assembled.state.services = services
+    yield assembled
+    services.close()
 
 
 @pytest.fixture

@@ -177,6 +177,19 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
+    with new_workers() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_workers() -> Iterator[Workers]:
+    """For what the tests of a file ask the same worker, and leave as it was."""
+    with new_workers() as started:
+        yield started
+
+
+@contextlib.contextmanager
+def new_workers() -> Iterator[Workers]:
     # not tmp_path: the path of a unix socket holds about a hundred bytes
     folder = Path(tempfile.mkdtemp(prefix="tf-"))
     started = Workers(folder)

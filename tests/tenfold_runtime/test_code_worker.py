@@ -35,9 +35,9 @@ TEXT = """
 """
 
 
-@pytest.fixture
-def client(workers):
-    return workers.code({"d1": {"code/text.py": TEXT}}).ready()
+@pytest.fixture(scope="module")
+def client(shared_workers):
+    return shared_workers.code({"d1": {"code/text.py": TEXT}}).ready()
 
 
 def test_steps_run_in_sequence_and_refer_to_values_and_to_each_other(client, call) -> None:

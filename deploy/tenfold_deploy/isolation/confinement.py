@@ -23,7 +23,8 @@ _FILE_RIGHTS = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _ABSTRACT_SOCKETS, _SIGNALS = 1, 2
 
-_PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 8, 24, 22, 38, 47
+_PR_SET_DUMPABLE, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_SECCOMP = 4, 8, 24, 22
+_PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 38, 47
 _PR_CAP_AMBIENT_RAISE, _PR_CAP_AMBIENT_CLEAR_ALL = 2, 4
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITIES_VERSION = 0x20080522
@@ -73,6 +74,25 @@ def scope() -> None:
         _syscall(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
+
+
+def reading_only(paths: list[str]) -> int:
+    """A descriptor of rules for `restrict`: what is below `paths` may be read, and no other file touched.
+
+    Raises OSError where the kernel has no Landlock.
+    """
+    return _ruleset({"read": paths, "list": [], "write": [], "devices": [], "tcp": False})
+
+
+def restrict(ruleset: int) -> None:
+    """Puts rules on this process, for good, and for all its children."""
+    no_new_privileges()
+    _syscall(_RESTRICT_SELF, ruleset, 0)
+
+
+def hide_memory() -> None:
+    """Keeps processes of the same user from the memory and the descriptors of this one, and of those it forks."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def drop_capabilities() -> None:

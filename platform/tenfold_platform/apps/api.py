@@ -25,10 +25,11 @@ from tenfold_platform.apps.schemas import (
 )
 from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.auth.permissions import Action, Role
-from tenfold_platform.context import Context, Page, PageParams, WorkspaceCtx, paginate
+from tenfold_platform.context import Context, Page, PageParams, WorkspaceCtx
 from tenfold_platform.documents import as_details
 from tenfold_platform.errors import NotFound
 from tenfold_platform.models.schemas import Name
+from tenfold_platform.paging import paginate
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/apps", tags=["apps"])

@@ -13,8 +13,8 @@ from tenfold_platform.auth.permissions import Action, Scope, actions_of_scopes
 from tenfold_platform.auth.principal import Principal
 from tenfold_platform.auth.secrets import new_key
 from tenfold_platform.auth.tables import KeyTable, UserTable
-from tenfold_platform.context import PageRequest, paginate
 from tenfold_platform.errors import Forbidden, NotFound
+from tenfold_platform.paging import PageRequest, paginate
 
 
 def create_key(

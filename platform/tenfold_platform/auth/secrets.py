@@ -9,6 +9,7 @@ import secrets
 import string
 import threading
 from dataclasses import dataclass, field
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -19,7 +20,6 @@ TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _hasher = PasswordHasher()  # argon2id, the library's current recommendation
 _few_at_once = threading.BoundedSemaphore(4)  # each takes 64 MiB
-_nobodys_hash = _hasher.hash(secrets.token_urlsafe(16))
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,15 @@ def hash_password(password: str) -> str:
 
 def is_password(password: str, stored_hash: str | None) -> bool:
     """Takes as long for a user without a password (or no user at all) as for a wrong password."""
+    nobodys_hash = _nobodys_hash()  # also for who is somebody: the first time it takes as long for everybody
     try:
         with _few_at_once:
-            right = _hasher.verify(stored_hash or _nobodys_hash, password)
+            right = _hasher.verify(stored_hash or nobodys_hash, password)
     except (VerificationError, InvalidHashError):
         return False
     return right and stored_hash is not None
+
+
+@cache
+def _nobodys_hash() -> str:
+    return hash_password(secrets.token_urlsafe(16))

@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from tenfold_deploy import environments as builder
 from tenfold_deploy.environments import EnvironmentFailed
 from tenfold_platform.auth.permissions import Action
-from tenfold_platform.context import Page, PageParams, StreamCtx, WorkspaceCtx, paginate, services_of
+from tenfold_platform.context import Page, PageParams, StreamCtx, WorkspaceCtx, services_of
 from tenfold_platform.environments import present, service
 from tenfold_platform.environments.schemas import (
     Collect,
@@ -30,6 +30,7 @@ from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTa
 from tenfold_platform.errors import Unavailable
 from tenfold_platform.logs import service as logs
 from tenfold_platform.models.schemas import LogLine, LogPage, Name
+from tenfold_platform.paging import paginate
 from tenfold_platform.routing import Router
 
 router = Router(tags=["environments"])

@@ -13,7 +13,7 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from tenfold_platform.apps import ready_made
 from tenfold_platform.auth.permissions import Action
-from tenfold_platform.context import Context, Page, PageParams, StreamContext, StreamCtx, WorkspaceCtx, paginate
+from tenfold_platform.context import Context, Page, PageParams, StreamContext, StreamCtx, WorkspaceCtx
 from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.environments.tables import EnvironmentTable
@@ -47,6 +47,7 @@ from tenfold_platform.models.schemas import (
     Version,
 )
 from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
+from tenfold_platform.paging import paginate
 from tenfold_platform.routing import Router
 
 router = Router(prefix="/workspaces/{workspace}/models", tags=["models"])

@@ -21,6 +21,7 @@ from tenfold_platform.models.schemas import LogLine
 from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
 
 POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 10.0
 RECHECK_SECONDS = 30.0
 SOURCES = {"version": "fetch", "environment": "environment", "deployment": "worker"}
@@ -58,9 +59,10 @@ async def version_events(
             yield _event("log", line.model_dump_json(), line.id)
         if ended and not follow and not chunks:
             return
-        await asyncio.sleep(POLL_SECONDS)
-        waited += POLL_SECONDS
-        checked += POLL_SECONDS
+        pause = min(max(POLL_SECONDS, waited / 5), LONGEST_POLL_SECONDS)  # each look is a dozen queries
+        await asyncio.sleep(pause)
+        waited += pause
+        checked += pause
         if waited >= KEEP_ALIVE_SECONDS:
             waited = 0.0
             yield b": still here\n\n"

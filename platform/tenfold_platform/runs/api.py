@@ -11,8 +11,9 @@ from sqlalchemy import select
 from tenfold_platform.apps import service as apps
 from tenfold_platform.apps.tables import AppTable, ReleaseTable
 from tenfold_platform.auth.permissions import Action
-from tenfold_platform.context import Page, PageParams, WorkspaceCtx, paginate
+from tenfold_platform.context import Page, PageParams, WorkspaceCtx
 from tenfold_platform.errors import NotFound
+from tenfold_platform.paging import paginate
 from tenfold_platform.routing import Router
 from tenfold_platform.runs.schemas import Run, RunSummary, Step
 from tenfold_platform.runs.tables import RunState, RunTable, StepTable

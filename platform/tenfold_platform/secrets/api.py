@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from fastapi import Response
 
 from tenfold_platform.auth.permissions import Action
-from tenfold_platform.context import Page, PageParams, WorkspaceCtx, paginate
+from tenfold_platform.context import Page, PageParams, WorkspaceCtx
+from tenfold_platform.paging import paginate
 from tenfold_platform.routing import Router
 from tenfold_platform.secrets import service
 from tenfold_platform.secrets.schemas import Secret, SecretName, SecretUse, SetSecret

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$"  # as a package declares them, and as a file can be called
 MAX_VALUE_BYTES = 64 * 1024
 
-SecretName = Annotated[str, Path(pattern=NAME_PATTERN)]
+SecretName = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class SetSecret(BaseModel):

@@ -16,8 +16,8 @@ from tenfold_platform.auth import keys
 from tenfold_platform.auth.permissions import INSTALLATION_ACTIONS, Role, actions_of
 from tenfold_platform.auth.service import INVITATION_LIFETIME, issue_sign_in_link
 from tenfold_platform.auth.tables import SignInLinkTable, UserTable
-from tenfold_platform.context import PageRequest, paginate
 from tenfold_platform.errors import Conflict, InvalidInput, NotFound
+from tenfold_platform.paging import PageRequest, paginate
 from tenfold_platform.settings import Settings
 from tenfold_platform.workspaces.tables import MembershipTable, WorkspaceTable
 

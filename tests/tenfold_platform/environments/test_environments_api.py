@@ -332,8 +332,13 @@ def test_a_list_of_names_reads_the_releases_once(client: httpx.Client, world: An
     client.put("named-environments/nlp", json=names("a"))
     client.put("named-environments/three", json=names("three", "more"))
     read: list[str] = []
-    event.listen(engine, "before_cursor_execute", lambda *given: read.append(given[2]))
+
+    def note(*given: Any) -> None:
+        read.append(given[2])
+
+    event.listen(engine, "before_cursor_execute", note)
     listed = client.get("named-environments").json()["items"]
+    event.remove(engine, "before_cursor_execute", note)
     assert [(one["name"], one["environment"]["used_by"]["apps"]) for one in listed] == [
         ("nlp", 1),
         ("one", 0),

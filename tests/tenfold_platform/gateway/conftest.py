@@ -9,6 +9,7 @@ import os
 import queue
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ from tenfold_worklets.compile import compile_worklet
 from tenfold_worklets.document import load_worklet
 
 ROOT = Path(__file__).parents[3]
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # else each client reads the machine's certificates: 60 ms
 numbers = itertools.count(1)
 Behaviour = Callable[["FakeWorker", dict[str, Any], bytes, "Reply"], None]
 
@@ -209,14 +212,28 @@ def make_worker(sockets_dir: Path) -> Iterator[Callable[..., FakeWorker]]:
 
 
 @pytest.fixture
-def start_package(sockets_dir: Path, tmp_path: Path) -> Iterator[Callable[[Path], str]]:
+def start_package(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
     """Starts real workers on packages, as the platform would; gives the address of one that has loaded."""
+    with real_workers(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], str]]:
+    """The same, for workers that the tests of a file share."""
+    with real_workers(tmp_path_factory.mktemp("logs")) as start:
+        yield start
+
+
+@contextmanager
+def real_workers(logs: Path) -> Iterator[Callable[[Path], str]]:
+    folder = Path(tempfile.mkdtemp(prefix="tf-"))  # short, as sockets_dir
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(root: Path) -> str:
         (root / ".tenfold").mkdir()
         (root / ".tenfold" / "config.json").write_text(json.dumps(starts_from(read_package(root))))
-        path, log = sockets_dir / f"real-{next(numbers)}.sock", tmp_path / f"{root.name}.log"
+        path, log = folder / f"real-{next(numbers)}.sock", logs / f"{root.name}.log"
         arguments = ["--kind", "model", "--root", str(root), "--digest", "0" * 64, "--listen", f"unix:{path}"]
         environment = {"PYTHONPATH": str(ROOT / "deploy"), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
         with log.open("wb") as file:
@@ -233,6 +250,7 @@ def start_package(sockets_dir: Path, tmp_path: Path) -> Iterator[Callable[[Path]
     for process in processes:
         process.kill()
         process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -240,13 +258,17 @@ def start_model(start_package: Callable[[Path], str], tmp_path: Path) -> Callabl
     """`start_model(source, config="")` is the address of a worker that serves that model.py."""
 
     def start(source: str, config: str = "") -> str:
-        root = tmp_path / f"model-{next(numbers)}"
-        (root / "model").mkdir(parents=True)
-        (root / "config.yaml").write_text(config)
-        (root / "model" / "model.py").write_text(source)
-        return start_package(root)
+        return start_package(package_of(source, tmp_path / f"model-{next(numbers)}", config))
 
     return start
+
+
+def package_of(source: str, root: Path, config: str = "") -> Path:
+    """A package that is that model.py."""
+    (root / "model").mkdir(parents=True)
+    (root / "config.yaml").write_text(config)
+    (root / "model" / "model.py").write_text(source)
+    return root
 
 
 def _state_of(path: Path) -> str:
@@ -461,7 +483,8 @@ class Running:
 
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers | options.pop("headers", {}), timeout=20, **options)
+        headers |= options.pop("headers", {})
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, verify=NO_TLS, **options)
 
     def raw(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), 10)

@@ -485,7 +485,8 @@ class TestLeases:
     def test_are_renewed_while_an_answer_is_on_its_way_to_postgresql(
         self, serve, world, workspace, make_worker, client_of, sessions, waits_for_a_lock
     ) -> None:
-        world.served(workspace, make_worker(when_let_go))
+        worker = make_worker(when_let_go)
+        world.served(workspace, worker)
         running = serve(runner_limits=RunnerLimits(poll_seconds=0.05, renew_seconds=0.05))
         id = client_of(running).accept(1)
 
@@ -496,6 +497,7 @@ class TestLeases:
         running.wait_for(lambda _: lease())
         with sessions.begin() as session:
             session.execute(text("lock table predictions in access exclusive mode"))
+            worker.hold.set()
             running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: predictions"))
             running.wait_for(lambda _: waits_for_a_lock("tenfold gateway: leases"))
 

@@ -20,6 +20,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tenfold.packaging.estimators import package_estimator
 
+from .conftest import package_of
+
 R = "/v1/acme/models/churn"
 
 pytestmark = pytest.mark.slow
@@ -74,9 +76,15 @@ class Model:
 """
 
 
+@pytest.fixture(scope="module")
+def chat(start_shared, tmp_path_factory) -> str:
+    """A worker's address."""
+    return str(start_shared(package_of(CHAT, tmp_path_factory.mktemp("packages") / "chat")))
+
+
 @pytest.fixture
-def url(serve, world, workspace, key, start_model) -> str:
-    world.served(workspace, start_model(CHAT))
+def url(serve, world, workspace, key, chat) -> str:
+    world.served(workspace, chat)
     return str(serve().url)
 
 
@@ -138,8 +146,9 @@ class TestTruss:
         assert codes == ["600", "600", "700", "700"]
         assert [broken.status_code, absent.status_code] == [400, 404]
 
-    def test_probes_and_a_client_that_leaves(self, url: str, key: str) -> None:
-        with httpx.Client(base_url=url, headers={"X-Api-Key": key}, timeout=60) as client:
+    def test_probes_and_a_client_that_leaves(self, serve, world, workspace, key, start_model) -> None:
+        world.served(workspace, start_model(CHAT))
+        with httpx.Client(base_url=serve().url, headers={"X-Api-Key": key}, timeout=60) as client:
             with pytest.raises(httpx.ReadTimeout):
                 client.post(f"{R}/v1/models/model:predict", json="sleep", timeout=0.5)
             probes = {path: client.get(R + path).status_code for path in ("", "/v1/models/model", "/ping")}
@@ -254,18 +263,24 @@ class TestWebsockets:
             assert [socket.recv(30) for socket in sockets] == [f"N{number}" for number in range(20)]
 
 
+@pytest.fixture(scope="module")
+def scorer(start_shared, tmp_path_factory) -> tuple[str, Any]:
+    """A worker's address, and the model's schema."""
+    frame = pandas.DataFrame({"age": [20, 30, 40, 50], "city": ["Oslo", "Rome", "Oslo", "Rome"]})
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
+    pipeline = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1, 0, 1])
+    root = tmp_path_factory.mktemp("packages") / "scorer"
+    package = package_estimator(pipeline, "churn", root, example=frame.iloc[:1])
+    return start_shared(root), package.schema.to_json() if package.schema else None
+
+
 class TestMlflow:
     """MLflow's four JSON bodies and CSV, scored by what `tenfold.deploy` makes of a scikit-learn pipeline."""
 
     @pytest.fixture
-    def client(self, serve, world, workspace, key, start_package, tmp_path) -> Iterator[httpx.Client]:
-        frame = pandas.DataFrame({"age": [20, 30, 40, 50], "city": ["Oslo", "Rome", "Oslo", "Rome"]})
-        columns = make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough")
-        pipeline = make_pipeline(columns, LogisticRegression()).fit(frame, [0, 1, 0, 1])
-        root = tmp_path / "package"
-        package = package_estimator(pipeline, "churn", root, example=frame.iloc[:1])
-        schema = package.schema.to_json() if package.schema else None
-        world.served(workspace, start_package(root), schema=schema)
+    def client(self, serve, world, workspace, key, scorer) -> Iterator[httpx.Client]:
+        address, schema = scorer
+        world.served(workspace, address, schema=schema)
         with serve().client(key) as client:
             yield client
 

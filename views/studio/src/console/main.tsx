@@ -2,6 +2,7 @@ import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
 import "../kit/font.css";
 import "../kit/tokens.css";
+import "../kit/motion.css";
 import "./console.css";
 import { createRoot } from "react-dom/client";
 import { createBrowserRouter } from "react-router";
