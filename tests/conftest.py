@@ -42,10 +42,11 @@ __all__ = ["installation", "new_installation"]  # fixtures
 
 assert tables.metadata.tables
 
-# in CI the same examples each time, so that a red run is about the change; elsewhere new ones are looked for
-hypothesis.settings.register_profile("ci", derandomize=True)
-if "CI" in os.environ:
-    hypothesis.settings.load_profile("ci")
+# in CI the same examples each time, so that a red run is about the change; elsewhere new ones are looked for. How fast
+# the machine makes them is nowhere looked at
+hypothesis.settings.register_profile("here", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
+hypothesis.settings.register_profile("ci", hypothesis.settings.get_profile("here"), derandomize=True)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "here")
 
 # as it is by default, but for rich's picture of an exception with all its variables, which takes seconds
 structlog.configure(
