@@ -379,13 +379,14 @@ def tell(pid):
     told, own = False, [os.fstat(number).st_ino for number in range(3, 64) if is_pipe(number)]
     for number in range(64 if pid != os.getpid() else 0):
         try:
-            opened = os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
+            with open(f"/proc/{pid}/fd/{number}", "wb", buffering=0, opener=at_once) as opened:
+                if is_pipe(opened.fileno()) and os.fstat(opened.fileno()).st_ino not in own:
+                    told = opened.write(w["forged"]) is not None or told
+        except OSError:  # nobody reads it, or no longer
             continue
-        if is_pipe(opened) and os.fstat(opened).st_ino not in own:
-            told = os.write(opened, w["forged"]) > 0
-        os.close(opened)
     return told
+def at_once(path, flags):
+    return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
 """
 
 
