@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Closing(Exception):
     """The controller ends; the next one compiles."""
 
 
-def list_unfinished(session: Session) -> list[UUID]:
+def unfinished() -> Select[UUID, datetime]:
     """Those with something to do now, those that another controller left in the middle, and those that serve and keep
     failing. What waits for an environment, or for its version to be started, is left alone meanwhile.
     """
@@ -84,15 +84,13 @@ def list_unfinished(session: Session) -> list[UUID]:
         and_(row.state == CompilationState.SWITCHING, DeploymentTable.desired_replicas > 0),
         and_(row.state == CompilationState.SERVING, DeploymentTable.failures >= CRASH_LOOP_AFTER),
     )
-    query = (
-        select(row.version_id)
+    return (
+        select(row.version_id, row.created_at)
         .join(VersionTable, VersionTable.id == row.version_id)
         .join(DeploymentTable, DeploymentTable.version_id == row.version_id)
         .where(has_something, is_free)
         .where(VersionTable.state.in_((VersionState.READY, VersionState.FAILED)))
-        .order_by(row.created_at)
     )
-    return list(session.scalars(query))
 
 
 def _built() -> Select[UUID]:

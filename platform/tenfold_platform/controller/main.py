@@ -12,15 +12,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.local import LocalScheduler
@@ -28,24 +27,22 @@ from tenfold_deploy.scheduler import Handle, Scheduler
 from tenfold_platform import tables
 from tenfold_platform.clock import Clock, utc_now
 from tenfold_platform.controller import compiling, releases, scaling, shipping, versions
+from tenfold_platform.controller.agenda import RESEND_AFTER, Agenda
 from tenfold_platform.controller.arrivals import Arrivals
 from tenfold_platform.controller.masks import Masks
 from tenfold_platform.controller.probe import Health
 from tenfold_platform.controller.reconcile import Reconciler
 from tenfold_platform.db import make_engine, make_sessions, transaction
 from tenfold_platform.deployments import forgetting
-from tenfold_platform.deployments.tables import LIVE_REPLICA_STATES, DeploymentTable, ReplicaState, ReplicaTable
+from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.engine import dispatch
 from tenfold_platform.environments import service as environments
 from tenfold_platform.environments.folders import remove_orphans
-from tenfold_platform.environments.service import OPEN_STATES
-from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.heartbeat import Heartbeat
 from tenfold_platform.log import configure_logging
 from tenfold_platform.logs import service as logs
 from tenfold_platform.models import shadows, traffic
-from tenfold_platform.models.tasks import list_unfetched
 from tenfold_platform.secrets import service as secrets
 from tenfold_platform.secrets.sealing import Keyring
 from tenfold_platform.settings import Settings
@@ -54,12 +51,9 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Controller", "run", "tables"]  # tables: the whole schema must be known before the first query
 
-LEASE = timedelta(seconds=15)
 ROUND_SECONDS = 0.5
 BUSY_ROUND_SECONDS = 0.05
-HEALTHY_LOOK_SECONDS = 2.0
 SCALING_SECONDS = 1.0
-RESEND_AFTER = timedelta(seconds=2)
 HOUSEKEEPING_SECONDS = 10.0
 FORGETTING_SECONDS = 3600.0
 COLLECT_SECONDS = 60.0
@@ -107,7 +101,12 @@ class Controller:
         self._again: dict[tuple[str, UUID], Callable[[], Any]] = {}
         self._closed = False
         self._guard = threading.Lock()
-        self._looked_at: dict[UUID, float] = {}
+        self._agenda = Agenda(owner, compiles=settings.compile_models)
+        self._advance: Mapping[str, Callable[[UUID], bool]] = {
+            "version": self._advance_version,
+            "release": self._advance_release,
+            "compilation": partial(compiling.advance, self._compiler),
+        }
         self._sent_at: dict[UUID, float] = {}
         self._next_housekeeping = 0.0
         self._next_forgetting = 0.0
@@ -127,20 +126,15 @@ class Controller:
             self._next_scaling = time.monotonic() + SCALING_SECONDS
             self._submit("scaling", UUID(int=0), self._scale)
         with transaction(self._sessions) as session:
-            self._resend(session)
-            unfinished = versions.list_unfinished(session)
-            preparing = releases.list_preparing(session)
-            uncompiled = compiling.list_unfinished(session) if self._settings.compile_models else []
-            due = self._due_deployments(session)
+            unfinished = self._agenda.work(session)
+            due = self._agenda.due_deployments(session)
             shippable = shipping.list_with_output(session, self._scheduler)
         for deployment_id in due:
             self._submit("deployment", deployment_id, partial(self._reconciler.reconcile, deployment_id))
-        for version_id in unfinished:
-            self._submit("version", version_id, partial(self._advance_version, version_id))
-        for version_id in uncompiled:
-            self._submit("compilation", version_id, partial(compiling.advance, self._compiler, version_id))
-        for release_id in preparing:
-            self._submit("release", release_id, partial(self._advance_release, release_id))
+        for kind, row_id in unfinished:
+            if kind in self._advance:
+                self._submit(kind, row_id, partial(self._advance[kind], row_id))
+        self._resend({row_id: kind for kind, row_id in unfinished if kind not in self._advance})
         for replica_id in shippable:
             self._submit("logs", replica_id, partial(self._ship_logs, replica_id))
 
@@ -238,58 +232,8 @@ class Controller:
             if more is not None:
                 self._submit(*key, more)
 
-    def _due_deployments(self, session: Session) -> list[UUID]:
-        """Leases deployments and returns those to look at: all that are not settled, the settled ones now and then."""
-        expiring = or_(DeploymentTable.lease_until.is_(None), DeploymentTable.lease_until < func.now())
-        mine_but_old = and_(
-            DeploymentTable.lease_owner == self._owner, DeploymentTable.lease_until < func.now() + LEASE / 2
-        )
-        free = select(DeploymentTable.id).where(or_(expiring, mine_but_old)).with_for_update(skip_locked=True)
-        session.execute(
-            update(DeploymentTable)
-            .where(DeploymentTable.id.in_(free))
-            .values(
-                lease_owner=self._owner,
-                lease_until=func.now() + LEASE,
-                fence=DeploymentTable.fence + case((DeploymentTable.lease_owner == self._owner, 0), else_=1),
-            )
-        )
-        leased = session.execute(
-            select(DeploymentTable.id, DeploymentTable.desired_replicas).where(
-                DeploymentTable.lease_owner == self._owner
-            )
-        ).all()
-        live = session.execute(
-            select(ReplicaTable.deployment_id, ReplicaTable.state, ReplicaTable.draining_since).where(
-                ReplicaTable.state.in_(LIVE_REPLICA_STATES)
-            )
-        ).all()
-        states: dict[UUID, list[str]] = {}
-        for deployment_id, state, draining_since in live:
-            states.setdefault(deployment_id, []).append("outgoing" if draining_since else state)
-        now = time.monotonic()
-        due: list[UUID] = []
-        for deployment_id, desired in leased:
-            settled = states.get(deployment_id, []) == [ReplicaState.READY] * desired
-            if settled and now - self._looked_at.get(deployment_id, 0.0) < HEALTHY_LOOK_SECONDS:
-                continue
-            if settled and desired == 0:
-                continue
-            self._looked_at[deployment_id] = now
-            due.append(deployment_id)
-        return due
-
-    def _resend(self, session: Session) -> None:
+    def _resend(self, tasks: Mapping[UUID, str]) -> None:
         """Sends the message again for what is not done. A message that arrives twice, or too often, does nothing."""
-        waiting = session.scalars(
-            select(EnvironmentTable.id).where(
-                EnvironmentTable.state.in_(OPEN_STATES),
-                EnvironmentTable.created_at < func.now() - RESEND_AFTER,
-                or_(EnvironmentTable.lease_until.is_(None), EnvironmentTable.lease_until < func.now()),
-            )
-        ).all()
-        tasks = dict.fromkeys(waiting, "build_environment")
-        tasks |= dict.fromkeys(list_unfetched(session, created_before=RESEND_AFTER), "fetch_data")
         now = time.monotonic()
         latest = now - RESEND_AFTER.total_seconds()
         self._sent_at = {row_id: at for row_id, at in self._sent_at.items() if row_id in tasks and at > latest}

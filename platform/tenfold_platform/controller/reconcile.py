@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.archive import ArchiveError
@@ -103,6 +103,19 @@ class Look:
     observations: dict[UUID, Observation] = field(default_factory=dict)
     health: dict[UUID, Health] = field(default_factory=dict)
     beginning: Beginning = field(default_factory=Beginning)
+
+
+_WHAT_IT_RUNS = (
+    select(DeploymentTable, EnvironmentTable, VersionTable)
+    .join(EnvironmentTable, EnvironmentTable.id == DeploymentTable.environment_id)
+    .outerjoin(VersionTable, VersionTable.id == DeploymentTable.version_id)
+    .where(DeploymentTable.id == bindparam("id"))
+)
+_LIVE_REPLICAS = (
+    select(ReplicaTable)
+    .where(ReplicaTable.deployment_id == bindparam("id"), ReplicaTable.state.in_(LIVE_REPLICA_STATES))
+    .order_by(ReplicaTable.id)
+)
 
 
 class Reconciler:
@@ -203,19 +216,10 @@ class Reconciler:
 
     def _look(self, deployment_id: UUID, owner: str | None = None) -> Look | None:
         with transaction(self._sessions) as session:
-            found = session.execute(
-                select(DeploymentTable, EnvironmentTable, VersionTable)
-                .join(EnvironmentTable, EnvironmentTable.id == DeploymentTable.environment_id)
-                .outerjoin(VersionTable, VersionTable.id == DeploymentTable.version_id)
-                .where(DeploymentTable.id == deployment_id)
-            ).one_or_none()
+            found = session.execute(_WHAT_IT_RUNS, {"id": deployment_id}).one_or_none()
             if found is None or owner not in (None, found[0].lease_owner):
                 return None
-            replicas = session.scalars(
-                select(ReplicaTable)
-                .where(ReplicaTable.deployment_id == deployment_id, ReplicaTable.state.in_(LIVE_REPLICA_STATES))
-                .order_by(ReplicaTable.id)
-            ).all()
+            replicas = session.scalars(_LIVE_REPLICAS, {"id": deployment_id}).all()
             look = Look(*found, list(replicas))
         handles = [self._handle(row) for row in look.replicas]
         for row, observation in zip(look.replicas, self._scheduler.observe_all(handles), strict=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_deploy.archive import check_path
@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 DESCRIBE_TIMEOUT_SECONDS = 60.0
 
 
-def list_preparing(session: Session) -> list[UUID]:
-    return list(session.scalars(select(ReleaseTable.id).where(ReleaseTable.state == ReleaseState.PREPARING)))
+def preparing() -> Select[UUID, datetime]:
+    return select(ReleaseTable.id, ReleaseTable.created_at).where(ReleaseTable.state == ReleaseState.PREPARING)
 
 
 def advance(sessions: sessionmaker[Session], clock: Clock, workers_dir: Path, release_id: UUID) -> bool:

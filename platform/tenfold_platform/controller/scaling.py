@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, delete, exists, func, select, text, update
+from sqlalchemy import bindparam, case, delete, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
 from tenfold_platform.deployments.tables import DemandTable, DeploymentTable, ReplicaState, ReplicaTable
@@ -108,46 +108,64 @@ def forget_gone(session: Session) -> None:
     session.execute(delete(DemandTable).where(DemandTable.at < func.now() - text(f"interval '{FORGET_DAYS} days'")))
 
 
+def _has_predictions() -> Any:
+    """Whether some wait to be answered later."""
+    waits = PredictionTable.state.in_(("queued", "running"))
+    return exists().where(PredictionTable.version_id == DeploymentTable.version_id, waits)
+
+
+# asked once a second, and built once: putting them together costs more
+
+_IS_LEASED = DeploymentTable.lease_owner == bindparam("owner")
+_SCALED = (
+    select(DeploymentTable, _has_predictions())
+    .join(VersionTable, VersionTable.id == DeploymentTable.version_id)
+    .where(
+        _IS_LEASED,
+        DeploymentTable.desired_replicas > 0,
+        DeploymentTable.min_replicas < DeploymentTable.max_replicas,
+        VersionTable.state == VersionState.READY,
+    )
+)
+_IS_FRESH = DemandTable.at > func.now() - text(f"interval '{STALE_SECONDS:g} seconds'")
+_DEMAND = (
+    select(
+        DemandTable.deployment_id,
+        func.sum(case((_IS_FRESH, DemandTable.load), else_=0.0)),
+        func.extract("epoch", func.now() - func.min(case((_IS_FRESH, DemandTable.queued_since)))),
+        func.extract("epoch", func.now() - func.max(DemandTable.used_at)),
+    )
+    .where(DemandTable.deployment_id.in_(bindparam("ids", expanding=True)))
+    .group_by(DemandTable.deployment_id)
+)
+_CAME_UP = func.coalesce(ReplicaTable.ready_at, ReplicaTable.created_at)
+_REPLICAS = (
+    select(
+        ReplicaTable.deployment_id,
+        func.count().filter(ReplicaTable.state == ReplicaState.READY),
+        func.count().filter(ReplicaTable.state.in_(COMING_UP), ReplicaTable.draining_since.is_(None)),
+        func.extract("epoch", func.now() - func.max(_CAME_UP)),
+        func.extract("epoch", func.now() - func.max(ReplicaTable.created_at)),
+    )
+    .where(ReplicaTable.deployment_id.in_(bindparam("ids", expanding=True)))
+    .group_by(ReplicaTable.deployment_id)
+)
+_ASLEEP_WITH_PREDICTIONS = (
+    select(DeploymentTable.id)
+    .where(_IS_LEASED, DeploymentTable.asleep_since.is_not(None), _has_predictions())
+    .with_for_update(of=DeploymentTable)
+)
+
+
 def _looks(session: Session, owner: str) -> list[tuple[DeploymentTable, int, Seen]]:
     """Deployments that may have more or fewer replicas than now, and are prepared."""
-    scaled = (
-        select(DeploymentTable, _has_predictions())
-        .join(VersionTable, VersionTable.id == DeploymentTable.version_id)
-        .where(
-            DeploymentTable.lease_owner == owner,
-            DeploymentTable.desired_replicas > 0,
-            DeploymentTable.min_replicas < DeploymentTable.max_replicas,
-            VersionTable.state == VersionState.READY,
-        )
-    )
-    rows = {row.id: (row, has_predictions) for row, has_predictions in session.execute(scaled)}
+    scaled = session.execute(_SCALED, {"owner": owner})
+    rows = {row.id: (row, has_predictions) for row, has_predictions in scaled}
     if not rows:
         return []
-    now = func.now()
-    is_fresh = DemandTable.at > now - text(f"interval '{STALE_SECONDS:g} seconds'")
-    demand = session.execute(
-        select(
-            DemandTable.deployment_id,
-            func.sum(case((is_fresh, DemandTable.load), else_=0.0)),
-            func.extract("epoch", now - func.min(case((is_fresh, DemandTable.queued_since)))),
-            func.extract("epoch", now - func.max(DemandTable.used_at)),
-        )
-        .where(DemandTable.deployment_id.in_(rows))
-        .group_by(DemandTable.deployment_id)
-    )
-    by_deployment = {id: (load, queued, used) for id, load, queued, used in demand}
-    replicas = session.execute(
-        select(
-            ReplicaTable.deployment_id,
-            func.count().filter(ReplicaTable.state == ReplicaState.READY),
-            func.count().filter(ReplicaTable.state.in_(COMING_UP), ReplicaTable.draining_since.is_(None)),
-            func.extract("epoch", now - func.max(func.coalesce(ReplicaTable.ready_at, ReplicaTable.created_at))),
-            func.extract("epoch", now - func.max(ReplicaTable.created_at)),
-        )
-        .where(ReplicaTable.deployment_id.in_(rows))
-        .group_by(ReplicaTable.deployment_id)
-    )
-    by_replicas = {id: rest for id, *rest in replicas}
+    ids = {"ids": list(rows)}
+    by_deployment = {id: (load, queued, used) for id, load, queued, used in session.execute(_DEMAND, ids)}
+    by_replicas = {id: rest for id, *rest in session.execute(_REPLICAS, ids)}
     looks = []
     for id, (row, has_predictions) in rows.items():
         load, queued, used = by_deployment.get(id, (0.0, None, None))
@@ -161,19 +179,14 @@ def _looks(session: Session, owner: str) -> list[tuple[DeploymentTable, int, See
     return looks
 
 
-def _has_predictions() -> Any:
-    """Whether some wait to be answered later."""
-    waits = PredictionTable.state.in_(("queued", "running"))
-    return exists().where(PredictionTable.version_id == DeploymentTable.version_id, waits)
-
-
 def _wake_for_predictions(session: Session, owner: str) -> list[UUID]:
     """Predictions that are answered later wait in PostgreSQL: their gateway may be gone before it wakes anything."""
-    woken = session.scalars(
-        update(DeploymentTable)
-        .where(DeploymentTable.lease_owner == owner, DeploymentTable.asleep_since.is_not(None), _has_predictions())
-        .values(desired_replicas=func.greatest(1, DeploymentTable.min_replicas), asleep_since=None, **NO_FAILURES)
-        .returning(DeploymentTable.id)
-        .execution_options(synchronize_session=False)
-    )
-    return list(woken)
+    asleep = list(session.scalars(_ASLEEP_WITH_PREDICTIONS, {"owner": owner}))
+    if asleep:  # an update of nothing is a change as well, to those who listen
+        session.execute(
+            update(DeploymentTable)
+            .where(DeploymentTable.id.in_(asleep))
+            .values(desired_replicas=func.greatest(1, DeploymentTable.min_replicas), asleep_since=None, **NO_FAILURES)
+            .execution_options(synchronize_session=False)
+        )
+    return asleep

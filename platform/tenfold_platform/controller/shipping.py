@@ -69,8 +69,7 @@ def list_shippable(session: Session) -> list[UUID]:
 
 def list_with_output(session: Session, scheduler: Scheduler) -> list[UUID]:
     """Those of them that have printed something since."""
-    query = select(ReplicaTable.id, ReplicaTable.handle, ReplicaTable.log_offset)
-    rows = session.execute(query.where(_is_shippable())).all()
+    rows = session.execute(_SHIPPABLE).all()
     return [
         row.id for row in rows if row.handle and scheduler.logs(Handle.from_json(row.handle), row.log_offset, 1).data
     ]
@@ -79,3 +78,6 @@ def list_with_output(session: Session, scheduler: Scheduler) -> list[UUID]:
 def _is_shippable() -> ColumnElement[bool]:
     recently = func.now() - text("interval '1 minute'")
     return or_(ReplicaTable.state.in_(LIVE_REPLICA_STATES), ReplicaTable.ended_at > recently)
+
+
+_SHIPPABLE = select(ReplicaTable.id, ReplicaTable.handle, ReplicaTable.log_offset).where(_is_shippable())

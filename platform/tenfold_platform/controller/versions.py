@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from tenfold_platform import stages
@@ -40,10 +40,11 @@ OUT_OF_MEMORY = "out_of_memory"  # as schedulers say it
 UNFINISHED = (VersionState.PENDING, VersionState.BUILDING, VersionState.STARTING)
 
 
-def list_unfinished(session: Session) -> list[UUID]:
+def unfinished() -> Select[UUID, datetime]:
     """Versions that are not prepared yet, or whose app is not."""
     waits_for_app = VersionTable.stages.contains([{"name": "app", "state": "running"}])
-    return list(session.scalars(select(VersionTable.id).where(or_(VersionTable.state.in_(UNFINISHED), waits_for_app))))
+    query = select(VersionTable.id, VersionTable.created_at)
+    return query.where(or_(VersionTable.state.in_(UNFINISHED), waits_for_app))
 
 
 def advance(sessions: sessionmaker[Session], clock: Clock, masks: Masks, version_id: UUID) -> bool:

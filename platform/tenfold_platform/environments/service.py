@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -258,6 +258,15 @@ def delete_environment(session: Session, environment: EnvironmentTable) -> None:
             hint="Delete those first. Old versions and releases count: each can be started again.",
         )
     _delete(session, [environment.id])
+
+
+def unbuilt(after: timedelta) -> Select[UUID, datetime]:
+    """Environments that nobody builds, that long after they were made: for the controller, which sends their message
+    again."""
+    nobody = or_(EnvironmentTable.lease_until.is_(None), EnvironmentTable.lease_until < func.now())
+    return select(EnvironmentTable.id, EnvironmentTable.created_at).where(
+        EnvironmentTable.state.in_(OPEN_STATES), EnvironmentTable.created_at < func.now() - after, nobody
+    )
 
 
 def collect(

@@ -15,14 +15,14 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
 import orjson
-from sqlalchemy import column, func, select, text, true
+from sqlalchemy import Select, column, func, select, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -300,14 +300,14 @@ class Fetcher:
                 service.fail(session, version, error.message, error.hint, self.clock())
 
 
-def list_unfetched(session: Session, *, created_before: timedelta) -> list[UUID]:
+def unfetched(after: timedelta) -> Select[UUID, datetime]:
     """Versions whose external data is not there, that long after they were made: for the controller, which sends their
     message again."""
     waiting = VersionTable.stages.contains([{"name": service.FETCH, "state": "waiting"}])
     running = VersionTable.stages.contains([{"name": service.FETCH, "state": "running"}])
     unfinished = VersionTable.state.in_((VersionState.PENDING, VersionState.BUILDING))
-    query = select(VersionTable.id).where(unfinished, VersionTable.created_at < func.now() - created_before)
-    return list(session.scalars(query.where(waiting | running)))
+    query = select(VersionTable.id, VersionTable.created_at)
+    return query.where(unfinished, VersionTable.created_at < func.now() - after, waiting | running)
 
 
 @contextmanager

@@ -184,7 +184,7 @@ class TestWhatWaits:
 
     def listed(self, world: World) -> list[Any]:
         with world.sessions() as session:
-            return compiling.list_unfinished(session)
+            return list(session.scalars(compiling.unfinished()))
 
     def test_for_an_environment(self, world: World) -> None:
         world.passes()

@@ -110,6 +110,7 @@ def test_what_waits_for_the_engine_holds_up_nothing_else(world: World, monkeypat
     waiting = [("build_environment", world.environment("pending")) for _ in range(3)]
     world.deployment()
     world.rounds_until(lambda: world.scheduler.started)
+    world.rounds_until(lambda: len(world.sent) >= len(waiting))
     assert sorted(one for one in world.sent if one[0] == "build_environment") == sorted(waiting)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import DemandTable, DeploymentTable, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentTable
 from tenfold_platform.ids import new_id
+from tenfold_platform.migrations.watch import CHANNEL
 from tenfold_platform.models.tables import ModelTable, PredictionTable, VersionTable
 
 OWNER = "this controller"
@@ -233,3 +235,12 @@ def test_one_that_is_stopped_stays_so(world: World) -> None:
     world.demand("one", used=0, load=5, queued=10)
     row = world.applied()
     assert (row.desired_replicas, row.asleep_since) == (0, None)
+
+
+def test_gateways_hear_of_no_change_while_there_is_none(world: World, database_url: str) -> None:
+    assert world.applied().asleep_since is not None
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as gateway:
+        gateway.execute(f"listen {CHANNEL}")
+        world.applied()
+        gateway.execute("select pg_notify(%s, 'last')", [CHANNEL])
+        assert [heard.payload for heard in gateway.notifies(timeout=20, stop_after=1)] == ["last"]
