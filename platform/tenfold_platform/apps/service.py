@@ -247,7 +247,7 @@ def make_live(session: Session, release: ReleaseTable) -> None:
     """Makes a prepared release the one that callers and visitors get. Models that only the former one pinned may stop.
 
     Raises:
-        Conflict: it is not ready.
+        Conflict: it is not ready, or calls a model version that was deleted meanwhile.
     """
     if release.state != ReleaseState.READY:
         raise Conflict(
@@ -260,7 +260,14 @@ def make_live(session: Session, release: ReleaseTable) -> None:
     app.live_release_id = release.id
     session.flush()
     for model in release.bundle["models"].values():
-        deployments.start(deployments.of_version(session, UUID(model["version_id"])))
+        deployment = deployments.find_of_version(session, UUID(model["version_id"]))
+        if deployment is None:
+            raise Conflict(
+                f"Release {release.number} calls version {model['number']} of {model['model']}, which is deleted.",
+                code="model_gone",
+                hint="Release the app again: a new release takes the version that is there now.",
+            )
+        deployments.start(deployment)
     for environment_id in release.bundle["environments"].values():
         deployments.ensure_code_pool(session, app.workspace_id, UUID(environment_id))
     if former is not None and former.id != release.id:

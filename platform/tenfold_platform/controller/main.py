@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -54,10 +55,19 @@ __all__ = ["Controller", "run", "tables"]  # tables: the whole schema must be kn
 ROUND_SECONDS = 0.5
 BUSY_ROUND_SECONDS = 0.05
 SCALING_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
 HOUSEKEEPING_SECONDS = 10.0
 FORGETTING_SECONDS = 3600.0
 COLLECT_SECONDS = 60.0
 ZYGOTES = 8
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A piece of work that raised so often without a break, and is left alone until then (by the monotonic clock)."""
+
+    count: int
+    until: float
 
 
 class Controller:
@@ -100,6 +110,7 @@ class Controller:
         self._running: set[tuple[str, UUID]] = set()
         self._again: dict[tuple[str, UUID], Callable[[], Any]] = {}
         self._closed = False
+        self._failing: dict[tuple[str, UUID], Failing] = {}
         self._guard = threading.Lock()
         self._agenda = Agenda(owner, compiles=settings.compile_models)
         self._advance: Mapping[str, Callable[[UUID], bool]] = {
@@ -212,6 +223,9 @@ class Controller:
         with self._guard:
             if self._closed:
                 return
+            failing = self._failing.get(key)
+            if failing is not None and not again and time.monotonic() < failing.until:
+                return
             if key in self._running:
                 if again:
                     self._again[key] = work
@@ -223,8 +237,12 @@ class Controller:
         try:
             if work():
                 self.wake()
+            self._failing.pop(key, None)
         except Exception:
-            log.exception("%s %s: this round failed; the next one tries again", *key)
+            failures = self._failing[key].count + 1 if key in self._failing else 1
+            pause = min(ROUND_SECONDS * 2.0**failures, LONGEST_PAUSE_SECONDS)
+            self._failing[key] = Failing(failures, time.monotonic() + pause)
+            log.exception("%s %s: failed for the %s. time; tried again in %g s", *key, failures, pause)
         finally:
             with self._guard:
                 self._running.discard(key)

@@ -27,6 +27,7 @@ from tenfold_platform.db import transaction
 from tenfold_platform.deployments import service as deployments
 from tenfold_platform.deployments.tables import ReplicaState, ReplicaTable
 from tenfold_platform.environments.tables import EnvironmentState, EnvironmentTable
+from tenfold_platform.errors import PlatformError
 from tenfold_runtime.frames import FrameError
 
 log = logging.getLogger(__name__)
@@ -57,8 +58,17 @@ def advance(sessions: sessionmaker[Session], clock: Clock, workers_dir: Path, re
             return False
         if problems:
             _fail(locked, " ".join(problems), "Correct the code, push and release again.", clock())
-        else:
-            _go_live(session, locked, clock())
+            return True
+    try:
+        with transaction(sessions) as session:
+            locked = _locked(session, release_id)
+            if locked is not None:
+                _go_live(session, locked, clock())
+    except PlatformError as error:
+        with transaction(sessions) as session:
+            locked = _locked(session, release_id)
+            if locked is not None:
+                _fail(locked, error.message, error.hint, clock())
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, cast, exists, func, or_, select, update
+from sqlalchemy import Text, bindparam, cast, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -132,7 +132,15 @@ def stop(deployment: DeploymentTable) -> None:
 
 
 def of_version(session: Session, version_id: UUID) -> DeploymentTable:
-    return session.scalars(select(DeploymentTable).where(DeploymentTable.version_id == version_id)).one()
+    return session.scalars(_OF_VERSION, {"version_id": version_id}).one()
+
+
+def find_of_version(session: Session, version_id: UUID) -> DeploymentTable | None:
+    """None for a version that was deleted."""
+    return session.scalars(_OF_VERSION, {"version_id": version_id}).one_or_none()
+
+
+_OF_VERSION = select(DeploymentTable).where(DeploymentTable.version_id == bindparam("version_id"))
 
 
 def stop_unneeded(session: Session, version_ids: Iterable[UUID]) -> None:

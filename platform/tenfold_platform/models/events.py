@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from tenfold_platform import stages
 from tenfold_platform.context import StreamContext
@@ -21,9 +22,9 @@ from tenfold_platform.models.schemas import LogLine
 from tenfold_platform.models.tables import ModelTable, VersionState, VersionTable
 
 POLL_SECONDS = 0.25
-LONGEST_POLL_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 10.0
 RECHECK_SECONDS = 30.0
+LINES = 200  # of a log at once
 SOURCES = {"version": "fetch", "environment": "environment", "deployment": "worker"}
 TERMINAL = (VersionState.READY, VersionState.FAILED)
 
@@ -42,48 +43,85 @@ def log_line(chunk: LogChunkTable) -> LogLine:
     return LogLine(id=chunk.id, at=chunk.at, source=source, text=chunk.text)
 
 
+class Look(NamedTuple):
+    """What there is to tell. `version`: None where nothing of it has changed, or it is `gone`."""
+
+    version: str | None = None
+    lines: Sequence[LogLine] = ()
+    ended: bool = False
+    gone: bool = False
+    marks: str = ""
+
+
 async def version_events(
     ctx: StreamContext, model_id: UUID, version_id: UUID, *, after: int, follow: bool
 ) -> AsyncIterator[bytes]:
     """`version` events whenever it changed and `log` events as they come; ends with the preparation unless followed."""
-    last_version, waited, checked = "", 0.0, 0.0
+    last_version, waited, checked, look = "", 0.0, 0.0, Look()
     while True:
-        shown, chunks, ended = await asyncio.to_thread(_look, ctx, model_id, version_id, after)
-        if shown is None:
+        look = await asyncio.to_thread(_look, ctx, model_id, version_id, after, look)
+        if look.gone:
             return
-        if shown != last_version:
-            last_version, waited = shown, 0.0
-            yield _event("version", shown)
-        for line in chunks:
+        if look.version is not None and look.version != last_version:
+            last_version, waited = look.version, 0.0
+            yield _event("version", look.version)
+        for line in look.lines:
             after, waited = line.id, 0.0
             yield _event("log", line.model_dump_json(), line.id)
-        if ended and not follow and not chunks:
+        if look.ended and not follow and not look.lines:
             return
-        pause = min(max(POLL_SECONDS, waited / 5), LONGEST_POLL_SECONDS)  # each look is a dozen queries
-        await asyncio.sleep(pause)
-        waited += pause
-        checked += pause
+        await asyncio.sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
+        checked += POLL_SECONDS
         if waited >= KEEP_ALIVE_SECONDS:
             waited = 0.0
             yield b": still here\n\n"
         if checked >= RECHECK_SECONDS:
-            checked = 0.0
+            checked, look = 0.0, look._replace(marks="")  # with it goes what others' rows say of it
             if not await asyncio.to_thread(ctx.still_allowed):
                 return
 
 
-def _look(ctx: StreamContext, model_id: UUID, version_id: UUID, after: int) -> tuple[str | None, list[LogLine], bool]:
+# `xmin` is the transaction that wrote a row last
+_MARKS = text("""
+select concat_ws(' ',
+    version.xmin, model.xmin, environment.xmin, deployment.xmin, compilation.xmin,
+    (select string_agg(replica.xmin::text, ' ' order by replica.id)
+        from replicas replica where replica.deployment_id = deployment.id),
+    (select string_agg(alias.xmin::text, ' ' order by alias.name)
+        from model_aliases alias where alias.model_id = model.id),
+    (select string_agg(concat(app.xmin, ' ', release.xmin), ' ' order by app.id, release.id)
+        from apps app left join app_releases release on release.app_id = app.id
+        where app.made_for_model_id = model.id),
+    (select max((select max(id) from log_chunks where subject = name)) from unnest(array[
+        'version:' || version.id, 'environment:' || environment.id, 'deployment:' || deployment.id]) name)
+)
+from model_versions version
+join models model on model.id = version.model_id
+join environments environment on environment.id = version.environment_id
+join deployments deployment on deployment.version_id = version.id
+left join model_compilations compilation on compilation.version_id = version.id
+where version.id = :version_id
+""")
+
+
+def _look(ctx: StreamContext, model_id: UUID, version_id: UUID, after: int, last: Look) -> Look:
     with transaction(ctx.sessions) as session:
+        marks = session.scalar(_MARKS, {"version_id": version_id})
+        if marks is not None and marks == last.marks:
+            return Look(ended=last.ended, marks=marks)
         version = session.get(VersionTable, version_id)
         model = session.scalars(select(ModelTable).where(ModelTable.id == model_id)).one_or_none()
         if version is None or model is None:
-            return None, [], True
+            return Look(gone=True)
         presenter = Presenter(session, ctx.settings, ctx.workspace.id, ctx.workspace.name)
         shown = presenter.version(model, version).model_dump_json(by_alias=True)
         deployment = deployments.of_version(session, version.id)
-        chunks = logs.list_chunks(session, subjects_of(version, deployment.id), after=after, limit=200)
+        chunks = logs.list_chunks(session, subjects_of(version, deployment.id), after=after, limit=LINES)
         ended = version.state in TERMINAL and stages.all_ended(version.stages)
-        return shown, [log_line(chunk) for chunk in chunks], ended
+        if len(chunks) == LINES:
+            marks = None  # there may be more
+        return Look(shown, [log_line(chunk) for chunk in chunks], ended, marks=marks or "")
 
 
 def _event(name: str, data: str, event_id: int | None = None) -> bytes:

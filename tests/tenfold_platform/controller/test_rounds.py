@@ -160,3 +160,27 @@ def test_what_a_worker_prints_is_carried_and_brings_no_round_forward(world: Worl
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert world.controller.woken == before
+
+
+def test_what_keeps_failing_is_tried_less_and_less_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[float] = []
+
+    def fail() -> bool:
+        tries.append(now[0])
+        raise ConnectionError("no")
+
+    now = [100.0]
+    monkeypatch.setattr(main.time, "monotonic", lambda: now[0])
+    controller, row_id = world.controller, UUID(int=7)
+
+    def submit(**options: bool) -> None:
+        controller._submit("thing", row_id, fail, **options)
+        controller._pool.submit(lambda: None).result(20)  # the only thread has come to it
+
+    for _ in range(200):
+        submit()
+        now[0] += 1.0
+    assert tries == [100.0, 101.0, 103.0, 107.0, 115.0, 131.0, 161.0, 191.0, 221.0, 251.0, 281.0]
+    before = len(tries)
+    submit(again=True)  # somebody says that it is another matter now
+    assert len(tries) == before + 1

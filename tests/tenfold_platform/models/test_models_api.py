@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from tenfold_platform.apps.tables import ReleaseTable
+from tenfold_platform.controller import releases
 from tenfold_platform.deployments.tables import DeploymentTable
 from tenfold_platform.files.store import ArtifactStore
 from tenfold_platform.migrations import migrate
@@ -231,3 +234,32 @@ def test_references_find_alias_number_and_production(world: Any, sessions: sessi
         assert find(session, world.workspace.id, "wine@1") is not None
         assert find(session, world.workspace.id, "wine@2") is None
         assert find(session, world.workspace.id, "beer@1") is None
+
+
+def test_a_release_that_waits_for_a_deleted_model_fails_and_says_so(
+    world: Any, sessions: sessionmaker[Session], clock: Any, tmp_path: Path
+) -> None:
+    world.create()
+    world.make_ready(1)
+    files = [{"path": path, "content": content} for path, content in CALLS_WINE.items()]
+    assert world.client.put(f"{world.url}/apps/cellar/draft", json={"files": files}).is_success
+    answer = world.client.post(f"{world.url}/apps/cellar/releases", json={})
+    assert answer.is_success, answer.text
+    assert world.client.delete(f"{world.url}/models/wine").is_success
+    with sessions() as session:
+        release_id = session.scalars(select(ReleaseTable.id)).one()
+    assert releases.advance(sessions, clock, tmp_path, release_id)
+    release = world.get("/apps/cellar/releases/1")
+    assert release["state"] == "failed"
+    assert release["reason"] == "Release 1 calls version 1 of wine, which is deleted."
+    assert "Release the app again" in release["hint"]
+    assert not releases.advance(sessions, clock, tmp_path, release_id)
+
+
+CALLS_WINE = {
+    "app.yaml": "app: 1\nname: cellar\ntitle: Cellar\nhome: main\n",
+    "views/main.yaml": (
+        "view: 1\nname: main\ntitle: Cellar\nqueries:\n  go: {model: wine@1, run: manual, in: {inputs: [1]}}\n"
+        "nodes:\n  ok: {type: button, at: [page, body, a1], props: {label: Go}, on: {click: [{run: go}]}}\n"
+    ),
+}
