@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from .conftest import ROOT, SCREENSHOTS, TENFOLD, Installation
+from .conftest import ROOT, SCREENSHOTS, TENFOLD, Installation, new_profile
 
 pytestmark = pytest.mark.e2e
 
@@ -49,9 +49,7 @@ def test_the_tutorial_from_an_empty_platform_to_the_painting_on_the_shared_view(
 
     link = share(page, installation)
 
-    visitor = browser.new_context(
-        viewport={"width": 1280, "height": 900}, reduced_motion="reduce", accept_downloads=True
-    )
+    visitor = new_profile(browser, accept_downloads=True)
     visitor.set_default_timeout(PATIENCE_MS)
     view = visitor.new_page()
     complaints: list[str] = []
@@ -147,9 +145,7 @@ def painted(view: Page) -> Locator:
 
 def on_a_phone(browser: Browser, link: str, folder: Path) -> None:
     """The same link on a phone: nothing is wider than the screen, and it paints."""
-    phone = browser.new_context(
-        viewport={"width": 390, "height": 844}, has_touch=True, reduced_motion="reduce", accept_downloads=True
-    )
+    phone = new_profile(browser, 390, 844, has_touch=True, accept_downloads=True)
     phone.set_default_timeout(PATIENCE_MS)
     view = phone.new_page()
     view.goto(link)

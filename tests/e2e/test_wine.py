@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sklearn.datasets import load_wine
 
-from .conftest import ROOT, Installation, wait_for
+from .conftest import ROOT, Installation, new_profile, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -84,7 +84,7 @@ def test_a_colleague_fills_the_form_and_sees_the_class_and_its_probabilities(
 def test_on_a_phone_nothing_scrolls_sideways(
     browser: Browser, wine: dict[str, Any], screenshot: Callable[[Page, str], None]
 ) -> None:
-    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark", reduced_motion="reduce")
+    context = new_profile(browser, 360, 740, color_scheme="dark")
     phone = context.new_page()
     phone.goto(wine["url"])
     expect(phone.get_by_role("button", name="Predict")).to_be_visible()

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tenfold_platform.zoo.service import get_entry, list_entries
 
-from .conftest import Installation
+from .conftest import Installation, new_profile
 from .test_studio import sign_in
 
 pytestmark = pytest.mark.e2e
@@ -83,7 +83,7 @@ SENSIBLE: dict[str, Callable[[Any], bool]] = {
 @pytest.fixture(scope="module")
 def studio(browser: Browser, installation: Installation) -> Iterator[tuple[Page, str]]:
     """Somebody who signed in, and the address of the workspace's rooms."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = new_profile(browser)
     page = context.new_page()
     yield page, sign_in(page, installation)
     context.close()
