@@ -55,7 +55,7 @@ __all__ = ["Controller", "run", "tables"]  # tables: the whole schema must be kn
 ROUND_SECONDS = 0.5
 BUSY_ROUND_SECONDS = 0.05
 SCALING_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 10.0
 HOUSEKEEPING_SECONDS = 10.0
 FORGETTING_SECONDS = 3600.0
 COLLECT_SECONDS = 60.0
@@ -239,16 +239,25 @@ class Controller:
                 self.wake()
             self._failing.pop(key, None)
         except Exception:
-            failures = self._failing[key].count + 1 if key in self._failing else 1
-            pause = min(ROUND_SECONDS * 2.0**failures, LONGEST_PAUSE_SECONDS)
-            self._failing[key] = Failing(failures, time.monotonic() + pause)
-            log.exception("%s %s: failed for the %s. time; tried again in %g s", *key, failures, pause)
+            log.exception("%s %s: failed; tried again in %g s", *key, self._pause_after_failure(key))
         finally:
             with self._guard:
                 self._running.discard(key)
                 more = self._again.pop(key, None)
             if more is not None:
                 self._submit(*key, more)
+
+    def _pause_after_failure(self, key: tuple[str, UUID]) -> float:
+        """For how long it is left alone now, in seconds: longer with every failure."""
+        now = time.monotonic()
+        with self._guard:
+            failures = self._failing[key].count + 1 if key in self._failing else 1
+            pause = min(ROUND_SECONDS * 2.0**failures, LONGEST_PAUSE_SECONDS)
+            lately = {
+                one: failing for one, failing in self._failing.items() if now - failing.until < FORGETTING_SECONDS
+            }
+            self._failing = {**lately, key: Failing(failures, now + pause)}
+        return pause
 
     def _resend(self, tasks: Mapping[UUID, str]) -> None:
         """Sends the message again for what is not done. A message that arrives twice, or too often, does nothing."""
