@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,8 +79,11 @@ def list_entries(folder: Path = ENTRIES_DIR) -> list[Entry]:
 
 def get_entry(name: str, folder: Path = ENTRIES_DIR) -> Entry:
     """Raises NotFound, or DamagedEntry."""
-    if name not in _names(folder):
-        raise NotFound("The zoo has no such entry.", hint="`tenfold zoo list` shows what it has.")
+    names = _names(folder)
+    if name not in names:
+        near = [one for one in names if name in one] or difflib.get_close_matches(name, names)
+        meant = f"Did you mean {' or '.join(near[:3])}? " if name and near else ""
+        raise NotFound("The zoo has no such entry.", hint=f"{meant}`tenfold zoo list` shows what it has.")
     return _entry(folder / name)
 
 

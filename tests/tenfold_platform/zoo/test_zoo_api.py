@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tenfold_platform.errors import NotFound
 from tenfold_platform.zoo import service
 from tenfold_platform.zoo.service import DamagedEntry, get_entry, list_entries
 
@@ -152,3 +153,15 @@ def test_an_entry_that_is_edited_is_read_again(entries: Path) -> None:
     file.write_text(ZOO.format(title="Parrot"))
     os.utime(file, ns=(1, 1))
     assert get_entry("echo", entries).text.title == "Parrot"
+
+
+def test_who_gets_a_name_almost_right_is_told_which_it_may_be() -> None:
+    hints = {}
+    for name in ("iris", "sentimnt", "9"):
+        with pytest.raises(NotFound) as caught:
+            get_entry(name)
+        hints[name] = caught.value.hint
+    listed = "`tenfold zoo list` shows what it has."
+    assert hints["iris"] == f"Did you mean iris-species? {listed}"
+    assert hints["9"] == listed
+    assert hints["sentimnt"] == f"Did you mean sentiment? {listed}"
